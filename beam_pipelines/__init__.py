@@ -1,0 +1,1 @@
+"""The pipelines: one module each, runnable as `heldout NAME` or `python -m beam_pipelines.NAME`."""

@@ -1,0 +1,7 @@
+"""Image classification data sets, loaded by a one-line spec such as `idx:gs://bucket/mnist`."""
+
+from image_datasets.dataset import ImageDataset, LabeledImages
+from image_datasets.errors import DatasetError
+from image_datasets.registry import describe_specs, load_dataset
+
+__all__ = ["DatasetError", "ImageDataset", "LabeledImages", "describe_specs", "load_dataset"]

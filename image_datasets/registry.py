@@ -1,0 +1,69 @@
+"""The kinds of data sets, and the way from a spec to one of them."""
+
+import dataclasses
+import difflib
+from collections.abc import Callable
+
+from image_datasets import digits, idx, npz, tfds
+from image_datasets.dataset import ImageDataset
+from image_datasets.errors import DatasetError
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kind:
+  """One kind of data set.
+
+  Attributes:
+    usage: how its specs are written: `name`, or `name:ARGUMENT`.
+    summary: what it is and, with an argument, an example.
+    load: from the spec's argument and the data_dir to the data set.
+  """
+
+  usage: str
+  summary: str
+  load: Callable[[str, str | None], ImageDataset]
+
+
+_KINDS = {
+  kind.usage.partition(":")[0]: kind
+  for kind in (
+    _Kind("digits", "scikit-learn's 1,797 real 8×8 digits", lambda _, __: digits.load()),
+    _Kind("tfds:NAME[:VERSION]", "TensorFlow Datasets, e.g. tfds:cifar100:3.0.2", tfds.load),
+    _Kind("idx:DIR", "MNIST's files, e.g. idx:gs://bucket/mnist", lambda path, _: idx.load(path)),
+    _Kind("npz:FILE", "a NumPy archive, e.g. npz:birds.npz", lambda path, _: npz.load(path)),
+  )
+}
+
+
+def load_dataset(spec: str, data_dir: str | None = None) -> ImageDataset:
+  """Loads the data set that a spec names, whole, into memory.
+
+  Example:
+    >>> dataset = load_dataset("digits")
+    >>> len(dataset.train), dataset.image_shape, dataset.num_classes
+    (1437, (8, 8, 1), 10)
+
+  Args:
+    spec: a kind and its argument; `describe_specs` lists them.
+    data_dir: where TensorFlow Datasets keeps its data (default: its own choice); no other kind
+      uses it.
+
+  Raises:
+    DatasetError: if the spec is unknown or its data set cannot be had.
+  """
+  name, _, argument = spec.partition(":")
+  kind = _KINDS.get(name)
+  if kind is None:
+    close = difflib.get_close_matches(name, _KINDS, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    known = "; ".join(f"{kind.usage} ({kind.summary})" for kind in _KINDS.values())
+    raise DatasetError(f"unknown data set {spec!r}{hint}: use one of {known}")
+  if bool(argument) != (":" in kind.usage):
+    raise DatasetError(f"data set {spec!r}: write {kind.usage} ({kind.summary})")
+  return kind.load(argument, data_dir)
+
+
+def describe_specs() -> str:
+  """Returns one line per kind of data set, for a command's help."""
+  width = max(len(kind.usage) for kind in _KINDS.values())
+  return "\n".join(f"{kind.usage:<{width}}  {kind.summary}" for kind in _KINDS.values())

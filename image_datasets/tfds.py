@@ -1,0 +1,130 @@
+"""`tfds:NAME[:VERSION]`: TensorFlow Datasets."""
+
+import contextlib
+import io
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from image_datasets.dataset import ImageDataset, checked_dataset
+from image_datasets.errors import DatasetError, explained
+
+_LOGGER = logging.getLogger(__name__)
+_BATCH_SIZE = 1024
+_FEATURES = {"image": True, "label": True}
+
+
+def load(name: str, data_dir: str | None = None) -> ImageDataset:
+  """Loads the `train` and `test` splits of a data set with `image` and `label` features.
+
+  The examples come in TFDS's order, the same every time but not that of the original files:
+  TFDS shuffles by a hash of its keys when it prepares the data. Example indices of
+  `tfds:mnist` and of `idx:DIR` name different images.
+
+  What `data_dir` holds already is read offline; anything else is downloaded into it.
+
+  Args:
+    name: TFDS's name, with a version to be certain which one: `cifar100:3.0.2`.
+    data_dir: TFDS's directory; by default its own choice, ~/tensorflow_datasets.
+
+  Raises:
+    DatasetError: if TFDS does not know the name, cannot download it or cannot read it, or if
+      it is no classification data set with images of one shape.
+  """
+  spec = f"tfds:{name}"
+  with _quiet():
+    builder = _prepared_builder(spec, name, data_dir)
+    missing = {"train", "test"} - set(builder.info.splits)
+    if missing:
+      raise DatasetError(
+        f"{spec}: has no split {' or '.join(sorted(missing))}, "
+        f"only {', '.join(builder.info.splits)}: choose a data set with train and test"
+      )
+    label = _check_features(spec, dict(builder.info.features))
+    with explained(f"{spec} in {builder.data_dir}", "delete that directory and prepare it again"):
+      train, test = (_read_split(builder, split) for split in ("train", "test"))
+  return checked_dataset(
+    spec, train=train, test=test, num_classes=label.num_classes, class_names=label.names
+  )
+
+
+def _prepared_builder(spec: str, name: str, data_dir: str | None) -> Any:
+  """Returns the builder of a data set whose files are in place, downloading them if need be."""
+  import tensorflow_datasets as tfds  # brings TensorFlow, which no other kind needs
+
+  where = data_dir or "TFDS's default directory"
+  with explained(f"{spec} in {where}", "see https://www.tensorflow.org/datasets/catalog"):
+    builder = tfds.builder(name, data_dir=data_dir)
+    is_prepared = builder.is_prepared()
+  if not is_prepared:
+    _LOGGER.warning(
+      "%s is not in %s yet: downloading it (without a network TFDS gives up after 3 to 4 minutes)",
+      spec,
+      builder.data_dir,
+    )
+    with explained(
+      f"{spec} could not be downloaded and prepared in {builder.data_dir}",
+      f"run `tfds build {name}` where the network is open and give its directory as data_dir",
+    ):
+      builder.download_and_prepare()
+  return builder
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+  """Silences what TFDS and its libraries print, draw and log while they work."""
+  import tensorflow_datasets as tfds
+
+  tfds.disable_progress_bar()
+  levels = {logger: logger.level for logger in map(logging.getLogger, ("absl", "urllib3"))}
+  for logger in levels:
+    logger.setLevel(logging.ERROR)
+  try:
+    with contextlib.redirect_stdout(io.StringIO()):
+      yield
+  finally:
+    for logger, level in levels.items():
+      logger.setLevel(level)
+
+
+def _check_features(spec: str, features: dict[str, Any]) -> Any:
+  """Returns the `ClassLabel` feature of a data set that has one, and images of one shape."""
+  import tensorflow_datasets as tfds
+
+  image, label = (features.get(key) for key in ("image", "label"))
+  if not isinstance(image, tfds.features.Image) or not isinstance(label, tfds.features.ClassLabel):
+    raise DatasetError(
+      f"{spec}: has the features {', '.join(sorted(features))}: "
+      "choose a data set with an Image called image and a ClassLabel called label"
+    )
+  if None in image.shape:
+    raise DatasetError(
+      f"{spec}: its images have different sizes, {image.shape}: choose a data set of one size"
+    )
+  return label
+
+
+def _read_split(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
+  """Returns images and labels in the order in which the shards hold them."""
+  import tensorflow_datasets as tfds
+
+  batches = builder.as_dataset(
+    split=split,
+    batch_size=_BATCH_SIZE,
+    shuffle_files=False,
+    decoders=tfds.decode.PartialDecoding(_FEATURES),
+    read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
+  )
+  feature = builder.info.features["image"]
+  size = builder.info.splits[split].num_examples
+  images = np.empty((size, *feature.shape), feature.np_dtype)
+  labels = np.empty(size, np.int64)
+  start = 0
+  for batch in tfds.as_numpy(batches):
+    stop = start + len(batch["label"])
+    images[start:stop] = batch["image"]
+    labels[start:stop] = batch["label"]
+    start = stop
+  return images, labels

@@ -1,0 +1,125 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from image_datasets import DatasetError
+from image_datasets.dataset import checked_dataset
+
+
+@pytest.fixture
+def splits(real_digits):
+  images, labels = real_digits
+  return {"train": (images[:60], labels[:60]), "test": (images[60:], labels[60:])}
+
+
+def with_train(splits, images=None, labels=None):
+  old_images, old_labels = splits["train"]
+  images = old_images if images is None else images
+  labels = old_labels if labels is None else labels
+  return {**splits, "train": (images, labels)}
+
+
+def test_checked_dataset_adds_the_channel_axis_and_the_defaults(splits):
+  dataset = checked_dataset("some:spec", **splits)
+  assert dataset.spec == "some:spec"
+  assert (len(dataset.train), len(dataset.test)) == (60, 40)
+  np.testing.assert_array_equal(dataset.train.images[..., 0], splits["train"][0])
+  np.testing.assert_array_equal(dataset.test.labels, splits["test"][1])
+  assert dataset.image_shape == (8, 8, 1)
+  assert dataset.num_classes == 10
+  assert dataset.class_names == tuple("0123456789")
+  assert dataset.pixel_max == 255.0
+
+
+def test_checked_dataset_keeps_channels_without_a_copy(splits):
+  colour = {name: (np.stack([x, x, x], axis=-1), y) for name, (x, y) in splits.items()}
+  dataset = checked_dataset("spec", **colour)
+  assert dataset.image_shape == (8, 8, 3)
+  assert np.shares_memory(dataset.train.images, colour["train"][0])
+  assert not dataset.train.images.flags.writeable
+  assert colour["train"][0].flags.writeable
+
+
+def test_checked_dataset_is_read_only_and_leaves_its_input_alone(splits):
+  dataset = checked_dataset("spec", **splits)
+  for split in (dataset.train, dataset.test):
+    with pytest.raises(ValueError, match="read-only"):
+      split.images[0] = 0
+    with pytest.raises(ValueError, match="read-only"):
+      split.labels[0] = 0
+  with pytest.raises(dataclasses.FrozenInstanceError):
+    dataset.num_classes = 3
+  assert all(array.flags.writeable for split in splits.values() for array in split)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.uint64])
+def test_checked_dataset_makes_labels_int64(splits, dtype):
+  labels = splits["train"][1].astype(dtype)
+  dataset = checked_dataset("spec", **with_train(splits, labels=labels))
+  assert dataset.train.labels.dtype == np.int64
+  np.testing.assert_array_equal(dataset.train.labels, labels)
+
+
+def test_float_images_are_refused(splits):
+  bad = with_train(splits, images=splits["train"][0] / 16)
+  with pytest.raises(DatasetError, match=r"^spec: train images are float64, not uint8: store"):
+    checked_dataset("spec", **bad)
+
+
+@pytest.mark.parametrize("shape", [(60, 64), (60, 8, 0), (60, 2, 2, 4, 4)])
+def test_images_of_other_dimensions_are_refused(splits, shape):
+  bad = with_train(splits, images=np.zeros(shape, np.uint8))
+  with pytest.raises(DatasetError, match=r"train images have shape \(60, .*: give \[n, height"):
+    checked_dataset("spec", **bad)
+
+
+def test_float_labels_are_refused(splits):
+  bad = with_train(splits, labels=splits["train"][1].astype(float))
+  with pytest.raises(DatasetError, match=r"train labels are float64 of shape \(60,\): give int"):
+    checked_dataset("spec", **bad)
+
+
+def test_one_hot_labels_are_refused(splits):
+  bad = with_train(splits, labels=np.eye(10, dtype=int)[splits["train"][1]])
+  with pytest.raises(DatasetError, match=r"train labels are int64 of shape \(60, 10\)"):
+    checked_dataset("spec", **bad)
+
+
+def test_counts_that_differ_are_refused(splits):
+  bad = with_train(splits, labels=splits["train"][1][:-1])
+  with pytest.raises(
+    DatasetError, match=r"^spec: train has 60 images but 59 labels: give one each"
+  ):
+    checked_dataset("spec", **bad)
+
+
+def test_an_empty_split_is_refused(splits):
+  images, labels = splits["test"]
+  with pytest.raises(DatasetError, match=r"^spec: test has no examples: give at least one"):
+    checked_dataset("spec", train=splits["train"], test=(images[:0], labels[:0]))
+
+
+def test_splits_of_different_shapes_are_refused(splits):
+  bad = with_train(splits, images=splits["train"][0][:, :7])
+  with pytest.raises(DatasetError, match=r"images are \(7, 8, 1\), test images \(8, 8, 1\)"):
+    checked_dataset("spec", **bad)
+
+
+@pytest.mark.parametrize("label", [-1, 10])
+def test_labels_outside_the_classes_are_refused(splits, label):
+  labels = splits["train"][1].copy()
+  labels[[7, 9]] = label
+  with pytest.raises(DatasetError, match=f"train label {label} of example 7 is outside 0..9"):
+    checked_dataset("spec", **with_train(splits, labels=labels), num_classes=10)
+
+
+@pytest.mark.parametrize("pixel_max", [0, -1, np.nan, np.inf])
+def test_a_pixel_max_that_is_not_positive_is_refused(splits, pixel_max):
+  with pytest.raises(DatasetError, match=f"means 1 is {pixel_max}: give a positive one"):
+    checked_dataset("spec", **splits, pixel_max=pixel_max)
+
+
+def test_class_names_that_do_not_fit_are_refused(splits):
+  with pytest.raises(DatasetError, match="2 class names for 10 classes: name each one"):
+    checked_dataset("spec", **splits, class_names=["odd", "even"])

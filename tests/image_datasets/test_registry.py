@@ -1,0 +1,84 @@
+import doctest
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from image_datasets import DatasetError, describe_specs, load_dataset, registry
+
+
+@pytest.fixture
+def npz_path(tmp_path, real_digits):
+  images, labels = real_digits
+  path = tmp_path / "a:b.npz"
+  np.savez(path, train__image=images, train__label=labels, test__image=images, test__label=labels)
+  return path
+
+
+def test_a_spec_is_split_at_its_first_colon(npz_path):
+  dataset = load_dataset(f"npz:{npz_path}")
+  assert dataset.spec == f"npz:{npz_path}"
+  assert len(dataset.train) == 100
+
+
+def test_the_examples_in_the_documentation_run():
+  assert doctest.testmod(registry).attempted
+  assert doctest.testmod(registry).failed == 0
+
+
+def test_an_unknown_kind_lists_the_known_ones():
+  with pytest.raises(DatasetError) as raised:
+    load_dataset("mnist")
+  message = str(raised.value)
+  assert message.startswith("unknown data set 'mnist': use one of ")
+  for usage in ("digits", "tfds:NAME[:VERSION]", "idx:DIR", "npz:FILE"):
+    assert usage in message
+  for example in ("tfds:cifar100:3.0.2", "idx:gs://bucket/mnist", "npz:birds.npz"):
+    assert example in message
+  assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+  ("spec", "near"), [("digit", "digits"), ("tdfs:mnist", "tfds"), ("npy:a.npz", "npz")]
+)
+def test_an_unknown_kind_suggests_a_near_one(spec, near):
+  with pytest.raises(DatasetError, match=rf"unknown data set '{spec}' \(did you mean {near}\?\)"):
+    load_dataset(spec)
+
+
+@pytest.mark.parametrize("kind", ["tfds", "idx", "npz"])
+@pytest.mark.parametrize("end", ["", ":"])
+def test_a_missing_argument_is_asked_for(kind, end):
+  with pytest.raises(DatasetError, match=f"^data set '{kind}{end}': write {kind}:[A-Z]+.* e.g. "):
+    load_dataset(kind + end)
+
+
+def test_an_argument_too_many_is_refused():
+  with pytest.raises(DatasetError, match=r"^data set 'digits:8': write digits "):
+    load_dataset("digits:8")
+
+
+def test_describe_specs_gives_one_line_per_kind():
+  lines = describe_specs().splitlines()
+  assert [line.split()[0] for line in lines] == [
+    "digits",
+    "tfds:NAME[:VERSION]",
+    "idx:DIR",
+    "npz:FILE",
+  ]
+  assert "%" not in describe_specs()  # argparse would take it for a placeholder
+
+
+def test_only_tfds_imports_tensorflow(npz_path):
+  script = f"""
+import sys
+from image_datasets import load_dataset
+load_dataset("digits")
+load_dataset("npz:{npz_path}")
+print("tensorflow" in sys.modules)
+"""
+  output = subprocess.run(
+    [sys.executable, "-c", script], capture_output=True, text=True, check=True
+  )
+  assert output.stdout == "False\n"
