@@ -1,0 +1,105 @@
+"""The report of one score run."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jinja2
+import numpy as np
+import pyarrow as pa
+
+from reports import sections, text
+from reports.columns import read_columns, take
+from reports.labels import check_labels
+from reports.pictures import Gallery, ImageDataset
+from reports.selection import main_ratio
+
+# The threshold of Feldman & Zhang 2020, if the manifest names none.
+_MIN_MEMORIZATION = 0.25
+
+
+def render_report(
+  tables: Mapping[str, pa.Table], manifest: Mapping[str, Any], dataset: ImageDataset
+) -> str:
+  """Returns the report as one HTML document that loads nothing from elsewhere.
+
+  Pictures, figures and style are inline; there is no script. The same arguments give the same
+  document. Tables of some millions of rows are fine: only what is shown is looped over.
+
+  Args:
+    tables: score tables by name (examples, cscores, influence, runs, skipped), rows in any order;
+      an absent one reads as empty, and the report says so.
+    manifest: the scores' manifest; the report leaves out what it lacks.
+    dataset: the data set that was scored.
+
+  Raises:
+    ReportError: a table lacks a column, the tables and the data set do not fit each other, or
+      the images have neither one nor three channels.
+  """
+  examples = read_columns(tables, "examples")
+  cscores = read_columns(tables, "cscores")
+  pairs = read_columns(tables, "influence")
+  runs = read_columns(tables, "runs")
+  train, test = dataset.train, dataset.test
+  examples["label"] = check_labels(examples["example"], examples["label"], train, "examples")
+  cscores["label"] = check_labels(cscores["example"], cscores["label"], train, "cscores")
+  check_labels(pairs["train_example"], pairs["train_label"], train, "influence, training side")
+  check_labels(pairs["test_example"], pairs["test_label"], test, "influence, test side")
+
+  gallery = Gallery(dataset)
+  options = manifest.get("options") or {}
+  threshold = options.get("min_memorization")
+  threshold = _MIN_MEMORIZATION if threshold is None else threshold
+  ratio = main_ratio(runs["subset_ratio"])
+  return _template().render(
+    manifest=manifest,
+    options=options,
+    data=manifest.get("dataset") or dataset.spec,
+    train_size=len(train.labels),
+    test_size=len(test.labels),
+    runs=len(runs["subset_ratio"]),
+    ratio=ratio,
+    ratios=np.unique(runs["subset_ratio"]).tolist(),
+    runs_at_ratio=int(np.sum(runs["subset_ratio"] == ratio)),
+    threshold=threshold,
+    criteria=_pair_criteria(options),
+    accuracy=sections.accuracy(runs),
+    memorization=sections.memorization(
+      take(examples, examples["subset_ratio"] == ratio), threshold, ratio, gallery
+    ),
+    influence=sections.influence(pairs, ratio, gallery),
+    consistency=sections.consistency(examples, cscores, gallery),
+    reliability=manifest.get("ratios") or [],
+    skipped=sections.skipped(read_columns(tables, "skipped")),
+  )
+
+
+def _pair_criteria(options: Mapping[str, Any]) -> list[str]:
+  """Returns the conditions that a selected pair met, in words."""
+  criteria = [
+    f"{score} of {options[name]:g} or more"
+    for score, name in (("influence", "min_influence"), ("memorization", "min_memorization"))
+    if options.get(name) is not None
+  ]
+  if options.get("pairs") == "same_class":
+    criteria.append("same class")
+  if options.get("top_k") is not None:
+    criteria.append(f"among the {options['top_k']} largest of either example")
+  return criteria
+
+
+def _template() -> jinja2.Template:
+  environment = jinja2.Environment(
+    loader=jinja2.PackageLoader("reports"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+  )
+  environment.filters |= {
+    "score": text.score,
+    "percent": text.percent,
+    "count": text.count,
+    "date": text.date,
+    "breakable": text.breakable,
+  }
+  return environment.get_template("report.html.jinja")

@@ -1,0 +1,30 @@
+import numpy as np
+import pyarrow.compute as pc
+
+from reports import findings
+
+
+def test_three_lines_name_the_extremes(tables, manifest):
+  memorization, influence, consistency = findings(tables, manifest)
+  examples = tables["examples"].filter(pc.equal(tables["examples"]["subset_ratio"], 0.7))
+  scores = examples["memorization"].to_numpy()
+  memorized = np.sum(scores >= manifest["options"]["min_memorization"])
+  top = examples["example"][int(np.nanargmax(scores))]
+  assert memorization.startswith(f"memorization: {memorized:,} training example")
+  assert f"most memorized is example {top}, {np.nanmax(scores):.2f} ± " in memorization
+  pairs = tables["influence"].filter(pc.equal(tables["influence"]["subset_ratio"], 0.7))
+  assert influence.startswith(f"influence: {pairs.num_rows:,} selected pair")
+  cscores = tables["cscores"]["cscore"].to_numpy()
+  lowest = tables["cscores"]["example"][int(np.nanargmin(cscores))]
+  assert consistency == (
+    f"C-scores: {np.nanmean(cscores):.2f} on average; "
+    f"lowest is example {lowest}, {np.nanmin(cscores):.2f}"
+  )
+
+
+def test_nothing_to_find_is_said(tables, manifest):
+  empty = {name: table.slice(0, 0) for name, table in tables.items()}
+  memorization, influence, consistency = findings(empty, manifest)
+  assert memorization == "memorization: undefined at subset ratio None"
+  assert influence == "influence: no pair over the thresholds at subset ratio None"
+  assert consistency == "C-scores: undefined, no run held an example out"
