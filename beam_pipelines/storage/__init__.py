@@ -1,0 +1,1 @@
+"""Everything that touches files: run directories, recorded outcomes, score tables."""

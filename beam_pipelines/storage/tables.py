@@ -1,0 +1,150 @@
+"""The score tables: the one definition from which Parquet and BigQuery schemas follow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeGuard
+
+import pyarrow as pa
+
+_RATIO = "Share of the training set in each run's random subset."
+_EXAMPLE = "Index of the example in the original training set."
+_LABEL = "Class of the example; null if scored without a data set."
+
+
+def _column(name: str, dtype: pa.DataType, description: str, *, nullable: bool = False) -> pa.Field:
+  return pa.field(name, dtype, nullable, metadata={"description": description})
+
+
+def _table(description: str, *columns: pa.Field) -> pa.Schema:
+  return pa.schema(columns, metadata={"description": description})
+
+
+SCORE_TABLES: dict[str, pa.Schema] = {
+  "examples": _table(
+    "Memorization and consistency, one row per subset ratio and training example.",
+    _column("subset_ratio", pa.float64(), _RATIO),
+    _column("example", pa.int64(), _EXAMPLE),
+    _column("label", pa.int64(), _LABEL, nullable=True),
+    _column("runs_in", pa.int32(), "Runs whose subset has the example."),
+    _column("runs_out", pa.int32(), "Runs whose subset does not have the example."),
+    _column("correct_in", pa.int32(), "Runs in that classify the example correctly."),
+    _column("correct_out", pa.int32(), "Runs out that classify the example correctly."),
+    _column(
+      "memorization",
+      pa.float64(),
+      "correct_in / runs_in - correct_out / runs_out; null if either count of runs is 0.",
+      nullable=True,
+    ),
+    _column(
+      "memorization_se",
+      pa.float64(),
+      "Agresti-Caffo standard error of the memorization.",
+      nullable=True,
+    ),
+    _column(
+      "consistency",
+      pa.float64(),
+      "Held-out accuracy correct_out / runs_out; null if runs_out is 0.",
+      nullable=True,
+    ),
+  ),
+  "cscores": _table(
+    "Consistency scores, one row per training example.",
+    _column("example", pa.int64(), _EXAMPLE),
+    _column("label", pa.int64(), _LABEL, nullable=True),
+    _column("ratios", pa.int32(), "Subset ratios at which the held-out accuracy is defined."),
+    _column(
+      "cscore",
+      pa.float64(),
+      "Unweighted mean of the held-out accuracy over those ratios; null if there is none.",
+      nullable=True,
+    ),
+    _column(
+      "cscore_se",
+      pa.float64(),
+      "Standard error of the C-score, from adjusted proportions.",
+      nullable=True,
+    ),
+  ),
+  "influence": _table(
+    "Influence, one row per selected pair of a training and a test example.",
+    _column("subset_ratio", pa.float64(), _RATIO),
+    _column("train_example", pa.int64(), _EXAMPLE),
+    _column("test_example", pa.int64(), "Index of the example in the original test set."),
+    _column("train_label", pa.int64(), _LABEL, nullable=True),
+    _column("test_label", pa.int64(), _LABEL, nullable=True),
+    _column("runs_in", pa.int32(), "Runs whose subset has the training example."),
+    _column("runs_out", pa.int32(), "Runs whose subset does not have it."),
+    _column("correct_in", pa.int32(), "Runs in that classify the test example correctly."),
+    _column("correct_out", pa.int32(), "Runs out that classify the test example correctly."),
+    _column(
+      "influence", pa.float64(), "correct_in / runs_in - correct_out / runs_out of the pair."
+    ),
+    _column("influence_se", pa.float64(), "Agresti-Caffo standard error of the influence."),
+    _column("memorization", pa.float64(), "Memorization of the training example.", nullable=True),
+  ),
+  "runs": _table(
+    "One row per run that was scored.",
+    _column("subset_ratio", pa.float64(), _RATIO),
+    _column("run", pa.int64(), "Run id, unique within the subset ratio."),
+    _column("examples_in", pa.int64(), "Training examples in the run's subset."),
+    _column(
+      "accuracy_train", pa.float64(), "Accuracy on the subset; null if empty.", nullable=True
+    ),
+    _column(
+      "accuracy_removed",
+      pa.float64(),
+      "Accuracy on the rest of the training set; null if empty.",
+      nullable=True,
+    ),
+    _column(
+      "accuracy_test", pa.float64(), "Accuracy on the test set; null if empty.", nullable=True
+    ),
+  ),
+  "skipped": _table(
+    "One row per input that was not used.",
+    _column("path", pa.string(), "Where the input lies."),
+    _column("reason", pa.string(), "Why it was not used."),
+  ),
+  "correctness": _table(
+    "One row per run and example: what every score is counted from. Written on request.",
+    _column("subset_ratio", pa.float64(), _RATIO),
+    _column("run", pa.int64(), "Run id, unique within the subset ratio."),
+    _column("split", pa.string(), "The original data set's split: train or test."),
+    _column("example", pa.int64(), "Index of the example in that split."),
+    _column("in_subset", pa.bool_(), "Whether the run saw the example in training."),
+    _column("correct", pa.bool_(), "Whether the run classifies the example correctly."),
+  ),
+}
+
+
+def make_table(name: str, **columns: object) -> pa.Table:
+  """Builds rows of a score table.
+
+  Args:
+    name: a key of `SCORE_TABLES`.
+    **columns: one value per row and column, or a scalar for all rows; NaN in a nullable column
+      becomes null, None a column of nulls.
+
+  Raises:
+    ValueError: columns are missing or unknown.
+    pa.ArrowInvalid: lengths or types do not fit the schema.
+  """
+  schema = SCORE_TABLES[name]
+  if set(columns) != set(schema.names):
+    raise ValueError(f"table {name}: columns differ: {sorted(set(columns) ^ set(schema.names))}")
+  length = max(len(values) for values in columns.values() if _is_sequence(values))
+  return pa.Table.from_arrays(
+    [_array(columns[field.name], field, length) for field in schema], schema=schema
+  )
+
+
+def _array(values: object, field: pa.Field, length: int) -> pa.Array:
+  if not _is_sequence(values):
+    return pa.repeat(pa.scalar(values, field.type), length)
+  return pa.array(values, field.type, from_pandas=field.nullable)
+
+
+def _is_sequence(values: object) -> TypeGuard[Sequence[object]]:
+  return hasattr(values, "__len__") and not isinstance(values, str)
