@@ -1,0 +1,66 @@
+"""Scores of memorization, influence and consistency from runs on random subsets of a training set.
+
+Pure arithmetic on NumPy arrays, compiled by Numba where it counts. Outcomes are bits, one per run:
+
+>>> import numpy as np
+>>> member = np.array([[1, 1, 0, 0], [0, 1, 1, 0]], bool)   # [train, runs]
+>>> correct = np.array([[1, 1, 0, 1], [0, 1, 1, 1]], bool)  # [train, runs]
+>>> counts = count_outcomes(pack_runs(member), pack_runs(correct), runs=4)
+>>> score(counts)
+array([0.5, 0.5])
+"""
+
+from estimators.bits import pack_examples, pack_runs, popcount, transpose_runs, words_for
+from estimators.counts import InOutCounts, count_outcomes
+from estimators.false_pairs import expected_false_pairs
+from estimators.influence import cooccurrence, influence_block
+from estimators.pairs import (
+  InfluencePairs,
+  PairSummary,
+  keep_top_k,
+  merge_pairs,
+  summarize_pairs,
+)
+from estimators.reliability import (
+  Moments,
+  curve_runs,
+  jaccard,
+  reliability_curve,
+  spearman_brown,
+  split_half_moments,
+  split_halves,
+)
+from estimators.scores import CScores, accuracy, c_scores, consistency, score, standard_error
+from estimators.selection import select_pairs
+
+__all__ = [
+  "CScores",
+  "InOutCounts",
+  "InfluencePairs",
+  "Moments",
+  "PairSummary",
+  "accuracy",
+  "c_scores",
+  "consistency",
+  "cooccurrence",
+  "count_outcomes",
+  "curve_runs",
+  "expected_false_pairs",
+  "influence_block",
+  "jaccard",
+  "keep_top_k",
+  "merge_pairs",
+  "pack_examples",
+  "pack_runs",
+  "popcount",
+  "reliability_curve",
+  "score",
+  "select_pairs",
+  "spearman_brown",
+  "split_half_moments",
+  "split_halves",
+  "standard_error",
+  "summarize_pairs",
+  "transpose_runs",
+  "words_for",
+]

@@ -1,0 +1,125 @@
+"""Outcomes as bits: one row per run as it is recorded, one row per example as it is counted.
+
+A run's row is `uint8 [ceil(examples / 8)]`, bit e % 8 of byte e // 8 for example e.
+Run-packed bits are `uint64 [examples, words]` with words = ceil(runs / 64): bit r % 64 of word
+r // 64 is run r, and the padding bits are 0. In the second form a count over runs is a popcount.
+"""
+
+from collections.abc import Sequence
+
+import numba
+import numpy as np
+
+WORD_BITS = 64
+
+# Runs that are gathered before they are transposed: eight words of every example, one cache line.
+_RUNS_AT_ONCE = 8 * WORD_BITS
+
+
+def words_for(runs: int) -> int:
+  """Returns the number of 64-bit words that hold one bit per run."""
+  return -(-runs // WORD_BITS)
+
+
+def pack_examples(values: np.ndarray) -> np.ndarray:
+  """Packs one run's outcomes, bool [examples], into its row, uint8 [ceil(examples / 8)]."""
+  return np.packbits(values, bitorder="little")
+
+
+def pack_runs(values: np.ndarray) -> np.ndarray:
+  """Packs bool [..., runs] into run-packed bits, uint64 [..., words].
+
+  A mask over runs is one such row: `bits & pack_runs(mask)` leaves the runs that the mask selects.
+  """
+  packed = np.packbits(values, axis=-1, bitorder="little")
+  words = words_for(values.shape[-1])
+  padded = np.zeros((*packed.shape[:-1], 8 * words), np.uint8)
+  padded[..., : packed.shape[-1]] = packed
+  return padded.view("<u8").astype(np.uint64, copy=False)
+
+
+def keep_runs(bits: np.ndarray, kept: np.ndarray) -> np.ndarray:
+  """Returns run-packed bits of some of the runs, renumbered in their order.
+
+  Unlike a mask, which leaves the number of runs as it is, this leaves no trace of the others. It
+  needs a byte per example and run.
+
+  Args:
+    bits: uint64 [examples, words], run-packed bits of len(kept) runs.
+    kept: bool [runs], the runs to keep.
+  """
+  values = np.unpackbits(
+    bits.astype("<u8", copy=False).view(np.uint8), axis=1, count=len(kept), bitorder="little"
+  )
+  return pack_runs(values[:, kept])
+
+
+def transpose_runs(rows: Sequence[np.ndarray] | np.ndarray, examples: int) -> np.ndarray:
+  """Turns rows of runs into run-packed bits of examples.
+
+  Beside the result it needs 512 rows' worth of memory. To transpose a block of examples, slice
+  the rows first: a block that starts at example 8k starts at byte k.
+
+  Args:
+    rows: one `pack_examples` row per run, in the order in which the runs are to be numbered.
+    examples: number of examples that each row holds.
+
+  Returns:
+    uint64 [examples, words].
+
+  Raises:
+    ValueError: a row is not uint8 [ceil(examples / 8)].
+  """
+  row_bytes = -(-examples // 8)
+  for run, row in enumerate(rows):
+    if row.dtype != np.uint8 or row.shape != (row_bytes,):
+      raise ValueError(
+        f"row of run {run} is {row.dtype} {list(row.shape)}, but {examples} examples pack into "
+        f"uint8 [{row_bytes}]: pack it with pack_examples"
+      )
+  bits = np.zeros((examples, words_for(len(rows))), np.uint64)
+  columns = words_for(examples)
+  for first in range(0, len(rows), _RUNS_AT_ONCE):
+    some = rows[first : first + _RUNS_AT_ONCE]
+    padded = np.zeros((_RUNS_AT_ONCE, 8 * columns), np.uint8)
+    for run, row in enumerate(some):
+      padded[run, :row_bytes] = row
+    _transpose(padded.view("<u8").astype(np.uint64, copy=False), bits, first // WORD_BITS)
+  return bits
+
+
+def popcount(bits: np.ndarray) -> np.ndarray:
+  """Counts the set bits of uint64 [..., words] along its last axis: int64 [...]."""
+  return np.bitwise_count(bits).sum(axis=-1, dtype=np.int64)
+
+
+@numba.njit(nogil=True, cache=True)
+def _transpose(rows: np.ndarray, bits: np.ndarray, first_word: int) -> None:
+  """Writes uint64 rows [512, columns] of runs to bits [examples, first_word : first_word + 8].
+
+  A 64 x 64 bit matrix is transposed by swapping its off-diagonal quarters, then theirs, six times
+  (Warren, Hacker's Delight, 7-3). Eight of them, for eight words of runs, go side by side, so that
+  each step is one vector operation.
+  """
+  examples, words = bits.shape
+  lanes = min(8, words - first_word)
+  square = np.empty((64, 8), np.uint64)
+  for column in range(rows.shape[1]):
+    for k in range(64):
+      for lane in range(8):
+        square[k, lane] = rows[64 * lane + k, column]
+    mask = np.uint64(0x00000000FFFFFFFF)
+    width = np.uint64(32)
+    while width:
+      step = np.int64(width)
+      for base in range(0, 64, 2 * step):
+        for k in range(base, base + step):
+          for lane in range(8):
+            swap = ((square[k, lane] >> width) ^ square[k + step, lane]) & mask
+            square[k + step, lane] ^= swap
+            square[k, lane] ^= swap << width
+      width >>= np.uint64(1)
+      mask ^= mask << width
+    for k in range(min(64, examples - 64 * column)):
+      for lane in range(lanes):
+        bits[64 * column + k, first_word + lane] = square[k, lane]

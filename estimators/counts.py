@@ -1,0 +1,104 @@
+"""In/out counts: how many runs saw an example, how many did not, and how many were correct."""
+
+import dataclasses
+from typing import Self
+
+import numpy as np
+
+from estimators.bits import pack_runs, popcount, words_for
+
+
+@dataclasses.dataclass(frozen=True)
+class InOutCounts:
+  """Counts over runs, per example or per pair: all a score is made of.
+
+  Counts of disjoint sets of runs add up, so they are a commutative monoid with `zeros` as its
+  identity.
+
+  Attributes:
+    runs_in: int32 [...], runs that were trained on the example.
+    runs_out: int32 [...], runs that were not.
+    correct_in: int32 [...], correct ones among `runs_in`.
+    correct_out: int32 [...], correct ones among `runs_out`.
+  """
+
+  runs_in: np.ndarray
+  runs_out: np.ndarray
+  correct_in: np.ndarray
+  correct_out: np.ndarray
+
+  @classmethod
+  def zeros(cls, shape: int | tuple[int, ...]) -> Self:
+    """Returns the counts of no run."""
+    return cls(*(np.zeros(shape, np.int32) for _ in range(4)))
+
+  def __add__(self, other: Self) -> Self:
+    if self.runs_in.shape != other.runs_in.shape:
+      raise ValueError(
+        f"cannot add counts of shapes {list(self.runs_in.shape)} and "
+        f"{list(other.runs_in.shape)}: add counts of the same examples"
+      )
+    return type(self)(
+      self.runs_in + other.runs_in,
+      self.runs_out + other.runs_out,
+      self.correct_in + other.correct_in,
+      self.correct_out + other.correct_out,
+    )
+
+  def __getitem__(self, index: np.ndarray | slice) -> Self:
+    return type(self)(
+      self.runs_in[index], self.runs_out[index], self.correct_in[index], self.correct_out[index]
+    )
+
+
+def count_outcomes(
+  member_bits: np.ndarray,
+  correct_bits: np.ndarray,
+  runs: int,
+  run_mask: np.ndarray | None = None,
+) -> InOutCounts:
+  """Counts the outcomes on each example among the runs that saw it and those that did not.
+
+  Args:
+    member_bits: uint64 [examples, words], run-packed: the run was trained on the example.
+    correct_bits: uint64 [examples, words], run-packed: the run classifies it correctly.
+    runs: number of runs in the bits.
+    run_mask: bool [runs]; only these runs count. None: all of them.
+
+  Returns:
+    Counts of shape [examples].
+
+  Raises:
+    ValueError: bits or mask do not fit each other or the number of runs.
+  """
+  check_bits("member_bits", member_bits, runs)
+  check_bits("correct_bits", correct_bits, runs)
+  if member_bits.shape != correct_bits.shape:
+    raise ValueError(
+      f"member_bits hold {len(member_bits)} examples and correct_bits {len(correct_bits)}: "
+      "pass the same examples"
+    )
+  if run_mask is not None:
+    if run_mask.shape != (runs,):
+      raise ValueError(
+        f"run_mask has shape {list(run_mask.shape)}: pass one bool for each of the {runs} runs"
+      )
+    words = pack_runs(run_mask)
+    member_bits, correct_bits = member_bits & words, correct_bits & words
+    runs = int(np.count_nonzero(run_mask))
+  runs_in = popcount(member_bits).astype(np.int32)
+  correct_in = popcount(member_bits & correct_bits).astype(np.int32)
+  correct = popcount(correct_bits).astype(np.int32)
+  return InOutCounts(runs_in, np.int32(runs) - runs_in, correct_in, correct - correct_in)
+
+
+def check_bits(name: str, bits: np.ndarray, runs: int) -> None:
+  """Raises ValueError, naming the argument, unless these are run-packed bits of `runs` runs."""
+  words = words_for(runs)
+  if bits.dtype != np.uint64 or bits.ndim != 2 or bits.shape[1] != words:
+    raise ValueError(
+      f"{name} is {bits.dtype} {list(bits.shape)}: pass run-packed bits of {runs} runs, "
+      f"uint64 [examples, {words}]"
+    )
+  if runs % 64 and (bits[:, -1] >> np.uint64(runs % 64)).any():
+    raise ValueError(f"{name} has bits set beyond run {runs - 1}: padding bits must be 0")

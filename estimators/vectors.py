@@ -1,0 +1,81 @@
+"""The two operations that Numba does not have, written in LLVM's vector and scalar types.
+
+Numba's on-disk cache looks at the file of the function it compiled, which is kernels.py: after a
+change here, touch that one.
+"""
+
+from typing import Any
+
+from llvmlite import ir  # type: ignore[import-untyped]  # llvmlite has no stubs
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+LANES = 8
+GROUP = 4
+
+
+@intrinsic
+def count_tile(
+  typing_context: Any, group: Any, tiles: Any, tile: Any, counts: Any, column: Any
+) -> Any:
+  """Counts one tile: counts[g, column + lane] = popcount of group[g] & tiles[tile, :, lane].
+
+  Written in LLVM's vector types because Numba has neither a popcount nor a way to keep an array in
+  registers; the loop that LLVM makes of plain Numba code stores its counts at every word and is
+  a third slower. A CPU without vector popcounts or 512-bit registers gets them emulated.
+
+  Args:
+    typing_context: Numba's.
+    group: uint64 [GROUP, words].
+    tiles: uint64 [tiles, words, LANES].
+    tile: int64, which tile.
+    counts: int32 [GROUP, columns], written.
+    column: int64, first column to write.
+  """
+
+  def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    group, tiles, counts = (
+      context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 1, 3)
+    )
+    tile, column = arguments[2], arguments[4]
+    word = ir.IntType(64)
+    lanes = ir.VectorType(word, LANES)
+    narrow = ir.VectorType(ir.IntType(32), LANES)
+    popcount = cgutils.get_or_insert_function(
+      builder.module, ir.FunctionType(lanes, [lanes]), f"llvm.ctpop.v{LANES}i64"
+    )
+    words = cgutils.unpack_tuple(builder, group.shape)[1]
+    columns = cgutils.unpack_tuple(builder, counts.shape)[1]
+    tile_data = builder.gep(tiles.data, [builder.mul(tile, builder.mul(words, word(LANES)))])
+    sums = [cgutils.alloca_once_value(builder, ir.Constant(lanes, None)) for _ in range(GROUP)]
+    with cgutils.for_range(builder, words) as loop:
+      pointer = builder.gep(tile_data, [builder.mul(loop.index, word(LANES))])
+      tests = builder.load(builder.bitcast(pointer, lanes.as_pointer()), align=8)
+      for g, total in enumerate(sums):
+        row = builder.gep(group.data, [builder.add(loop.index, builder.mul(words, word(g)))])
+        first = builder.insert_element(
+          ir.Constant(lanes, ir.Undefined), builder.load(row), ir.IntType(32)(0)
+        )
+        member = builder.shuffle_vector(first, first, ir.Constant(narrow, None))
+        both = builder.call(popcount, [builder.and_(member, tests)])
+        builder.store(builder.add(builder.load(total), both), total)
+    for g, total in enumerate(sums):
+      pointer = builder.gep(counts.data, [builder.add(column, builder.mul(columns, word(g)))])
+      builder.store(
+        builder.trunc(builder.load(total), narrow),
+        builder.bitcast(pointer, narrow.as_pointer()),
+        align=4,
+      )
+    return context.get_dummy_value()
+
+  return types.void(group, tiles, tile, counts, column), codegen
+
+
+@intrinsic
+def multiply_add(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
+  """Returns a * b + c in float64, rounded once."""
+
+  def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    return builder.fma(*arguments)
+
+  return types.float64(types.float64, types.float64, types.float64), codegen
