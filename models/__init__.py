@@ -1,0 +1,24 @@
+"""Sonnet architectures, checkpoint restore, the evaluator, and the subset trainer."""
+
+from models.quiet_tensorflow import import_quietly
+
+import_quietly()
+
+# ruff: noqa: E402 # whatever imports TensorFlow comes after it was imported quietly
+from models.checkpoint import CheckpointWriter, read_weights
+from models.evaluator import Evaluator
+from models.registry import ModelError, build_model, model_names
+from models.weights import CheckpointError, VariableSpec, Weights, variable_specs
+
+__all__ = [
+  "CheckpointError",
+  "CheckpointWriter",
+  "Evaluator",
+  "ModelError",
+  "VariableSpec",
+  "Weights",
+  "build_model",
+  "model_names",
+  "read_weights",
+  "variable_specs",
+]

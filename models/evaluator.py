@@ -1,0 +1,147 @@
+"""Which examples a checkpoint classifies correctly, for thousands of checkpoints in turn."""
+
+import math
+import threading
+
+import numpy as np
+import sonnet as snt
+import tensorflow as tf
+
+from models.registry import ModelError
+from models.weights import Weights, assign, build_with_variables
+
+_PIXELS_PER_BATCH = {"CPU": 1 << 19, "GPU": 1 << 22}
+_PRECISIONS = ("float32", "bfloat16")
+
+# `snt.custom_variable_getter` swaps a method of Sonnet's classes while a trace runs.
+_TRACE_LOCK = threading.Lock()
+
+
+class Evaluator:
+  """One compiled evaluation of one architecture on fixed examples.
+
+  Building it traces the graph; a checkpoint then costs an assignment and the forward passes. The
+  images stay on the device as uint8. Threads may share an evaluator: a lock holds one checkpoint's
+  weights in place until its sweep is done. On one device and with one batch size, equal weights
+  give equal bits.
+
+  Example:
+    >>> evaluator = Evaluator("mlp", images, labels, num_classes=10, pixel_max=255.0)
+    >>> weights = read_weights(prefix, variable_specs("mlp", 10, images.shape[1:]))
+    >>> evaluator.correct(weights)
+    array([ True,  True, False, ...,  True,  True,  True])
+
+  Args:
+    model_name: one of `model_names()`.
+    images: uint8 [n, height, width, channels], n at least 1.
+    labels: int64 [n].
+    num_classes: width of the logits.
+    pixel_max: the pixel value that becomes 1.0.
+    batch_size: most images in one forward pass; batches are made equally large. None chooses it by
+      image size and device.
+    precision: "float32", or "bfloat16" for matrix products and convolutions on bfloat16 weights
+      and activations (normalisation statistics and logits stay float32).
+    xla: compiles the sweep with XLA.
+
+  Raises:
+    ModelError: if the architecture does not exist or an argument is unusable.
+  """
+
+  def __init__(
+    self,
+    model_name: str,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    num_classes: int,
+    pixel_max: float,
+    batch_size: int | None = None,
+    precision: str = "float32",
+    xla: bool = False,
+  ):
+    _check_arguments(images, labels, pixel_max, batch_size, precision)
+    self._num_examples, *image_shape = images.shape
+    self._batches = math.ceil(len(images) / (batch_size or _default_batch_size(images)))
+    self._batch_size = math.ceil(len(images) / self._batches)
+    # A constant divisor would become a product with its reciprocal, which rounds differently.
+    self._pixel_max = tf.Variable(pixel_max, dtype=tf.float32, trainable=False)
+    # The last batch is filled up with repeated examples, so that every batch has one shape.
+    padded = self._batches * self._batch_size
+    self._images = tf.constant(np.resize(images, (padded, *image_shape)))
+    self._labels = tf.constant(np.resize(labels, padded))
+    self._module, self._variables = build_with_variables(
+      model_name, num_classes, tuple(image_shape)
+    )
+    self._forward = self._forward_bfloat16 if precision == "bfloat16" else self._forward_float32
+    with _TRACE_LOCK:
+      self._sweep = tf.function(
+        self._sweep_batches, jit_compile=xla, autograph=False
+      ).get_concrete_function()
+    self._lock = threading.Lock()
+
+  def correct(self, weights: Weights) -> np.ndarray:
+    """Returns whether each example's largest logit is at its label: bool [n].
+
+    Args:
+      weights: every variable of the architecture by checkpoint key, from `read_weights`.
+
+    Raises:
+      CheckpointError: if keys, shapes or dtypes of `weights` are not the architecture's.
+    """
+    with self._lock:
+      assign(self._variables, weights)
+      return self._sweep().numpy()
+
+  def _sweep_batches(self) -> tf.Tensor:
+    correct = tf.map_fn(
+      self._correct_in_batch,
+      tf.range(self._batches) * self._batch_size,
+      fn_output_signature=tf.bool,
+      # Several batches at once would only compete for the same cores and memory.
+      parallel_iterations=1,
+    )
+    return tf.reshape(correct, [-1])[: self._num_examples]
+
+  def _correct_in_batch(self, start: tf.Tensor) -> tf.Tensor:
+    size = [self._batch_size, *self._images.shape[1:]]
+    pixels = tf.slice(self._images, [start, 0, 0, 0], size)
+    logits = self._forward(tf.cast(pixels, tf.float32) / self._pixel_max)
+    return tf.argmax(logits, axis=1) == tf.slice(self._labels, [start], [self._batch_size])
+
+  def _forward_float32(self, images: tf.Tensor) -> tf.Tensor:
+    return self._module(images, is_training=False)
+
+  def _forward_bfloat16(self, images: tf.Tensor) -> tf.Tensor:
+    products = [m for m in self._module.submodules if isinstance(m, (snt.Linear, snt.Conv2D))]
+    with snt.custom_variable_getter(lambda v: tf.cast(v, tf.bfloat16), instances=products):
+      logits = self._module(tf.cast(images, tf.bfloat16), is_training=False)
+    return tf.cast(logits, tf.float32)
+
+
+def _check_arguments(
+  images: np.ndarray,
+  labels: np.ndarray,
+  pixel_max: float,
+  batch_size: int | None,
+  precision: str,
+) -> None:
+  if images.dtype != np.uint8 or images.ndim != 4 or not len(images):
+    raise ModelError(
+      "images to evaluate must be uint8 [n, height, width, channels] with n at least 1,"
+      f" not {images.dtype} {images.shape}"
+    )
+  if labels.dtype != np.int64 or labels.shape != images.shape[:1]:
+    raise ModelError(
+      f"labels must be int64 ({len(images)},) like the images, not {labels.dtype} {labels.shape}"
+    )
+  if not pixel_max > 0:
+    raise ModelError(f"pixel_max must be positive, not {pixel_max}")
+  if batch_size is not None and batch_size < 1:
+    raise ModelError(f"batch_size must be at least 1, not {batch_size}")
+  if precision not in _PRECISIONS:
+    raise ModelError(f"unknown precision {precision!r}: choose one of {', '.join(_PRECISIONS)}")
+
+
+def _default_batch_size(images: np.ndarray) -> int:
+  device = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+  return max(1, _PIXELS_PER_BATCH[device] // (images.shape[1] * images.shape[2]))

@@ -1,0 +1,28 @@
+"""The multi-layer perceptron of the MNIST demonstration."""
+
+import sonnet as snt
+import tensorflow as tf
+
+
+class MLP(snt.Module):
+  """Fully connected 512-256-`num_classes` network with ReLU (Feldman & Zhang 2020, MNIST demo).
+
+  Example:
+    >>> logits = MLP(num_classes=10)(tf.zeros([2, 28, 28, 1]), is_training=False)
+    >>> tuple(logits.shape)
+    (2, 10)
+
+  Args:
+    num_classes: width of the output layer.
+  """
+
+  def __init__(self, num_classes: int, name: str | None = None):
+    super().__init__(name=name)
+    self._mlp = snt.nets.MLP([512, 256, num_classes])
+
+  def __call__(self, images: tf.Tensor, is_training: bool) -> tf.Tensor:
+    """Returns float32 logits [batch, num_classes] of images [batch, height, width, channels].
+
+    `is_training` is part of every architecture's signature; this one behaves the same either way.
+    """
+    return self._mlp(snt.flatten(images))

@@ -1,0 +1,283 @@
+"""Trains runs, each on its own random subset of one training set."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from models.augmentation import augment, epoch_augmentations
+from models.hyper_parameters import HyperParameters
+from models.initial_weights import draw_weights
+from models.lone_model import LoneModel
+from models.mlp import MLP
+from models.registry import ModelError, build_model
+from models.run_seed import draw_subset, epoch_orders
+from models.stacked_mlp import StackedMLP
+from models.weights import Weights, build_with_variables, variable_specs
+
+# Stacking amortises dispatch until the stack's weights, momenta and gradients outgrow the caches.
+_STACK_PARAMETERS = 2**21
+
+# At least as many floats as a vector register holds.
+_VECTOR = 16
+
+
+def default_stack(model_name: str, num_classes: int, image_shape: tuple[int, int, int]) -> int:
+  """Returns how many runs of an architecture train best side by side, a power of two.
+
+  Args:
+    model_name: one of `model_names()`; only perceptrons stack.
+    num_classes: width of the logits.
+    image_shape: (height, width, channels).
+
+  Raises:
+    ModelError: if the architecture does not exist or `num_classes` is below 2.
+  """
+  if not isinstance(build_model(model_name, num_classes), MLP):
+    return 1
+  specs = variable_specs(model_name, num_classes, image_shape)
+  parameters = sum(math.prod(spec.shape) for spec in specs.values())
+  return 2 ** max(0, round(math.log2(_STACK_PARAMETERS / parameters)))
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedRun:
+  """A trained model.
+
+  Attributes:
+    subset_ratio: share of the training set that the run saw.
+    run: its id.
+    subset: the examples that it saw, sorted, int64 [round(subset_ratio · examples)].
+    weights: arrays by checkpoint key.
+    global_step: steps taken.
+    loss: mean cross-entropy over the last epoch's examples, each before its step.
+  """
+
+  subset_ratio: float
+  run: int
+  subset: np.ndarray
+  weights: Weights
+  global_step: int
+  loss: float
+
+
+class Trainer:
+  """Trains runs of one architecture on one data set, `stack` of them in one graph.
+
+  The graph is traced once, at the first call of `train`; it runs a whole epoch per call, whatever
+  the subset ratio, on pixels that stay uint8 in memory. A run's subset, initial weights, batch
+  order and augmentation follow from the seed, its subset ratio and its id. For a given stack size
+  on a given machine its weights are the same bits wherever it stands in the stack and whatever is
+  trained beside it. A trainer is not thread-safe: give each thread its own.
+
+  Example:
+    >>> from sklearn.datasets import load_digits
+    >>> digits = load_digits()
+    >>> images = digits.images.astype(np.uint8)[..., np.newaxis]
+    >>> trainer = Trainer("mlp", images, digits.target, num_classes=10, pixel_max=16.0,
+    ...                   hyper_parameters=HyperParameters(), seed=0)
+    >>> [run.subset.size for run in trainer.train([(0.7, 0), (0.7, 1)])]
+    [1258, 1258]
+
+  Args:
+    model_name: one of `model_names()`.
+    images: the training set's, uint8 [examples, height, width, channels].
+    labels: integers [examples], from 0 to num_classes - 1.
+    num_classes: width of the logits.
+    pixel_max: pixel value that becomes 1.0.
+    hyper_parameters: of every run.
+    seed: of the experiment.
+    stack: runs per graph, by default `default_stack`; a call with fewer costs as much as a full
+      one. Only perceptrons stack.
+
+  Raises:
+    ModelError: if an argument makes no sense.
+  """
+
+  def __init__(
+    self,
+    model_name: str,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    num_classes: int,
+    pixel_max: float,
+    hyper_parameters: HyperParameters,
+    seed: int,
+    stack: int | None = None,
+  ):
+    _check_examples(images, labels, num_classes)
+    if not pixel_max > 0:
+      raise ModelError(f"pixel_max is {pixel_max}: it must be positive")
+    _, *pixels = images.shape
+    image_shape = tuple(pixels)
+    module, variables = build_with_variables(model_name, num_classes, image_shape)
+    self._built = {key: variable.numpy() for key, variable in variables.items()}
+    self.stack = default_stack(model_name, num_classes, image_shape) if stack is None else stack
+    self._model: StackedMLP | LoneModel
+    if self.stack < 1:
+      raise ModelError(f"stack is {stack}: it must be at least 1")
+    if isinstance(module, MLP):
+      self._model = StackedMLP(self._built, self.stack, hyper_parameters.precision)
+    elif self.stack == 1:
+      self._model = LoneModel(module, variables, hyper_parameters.precision)
+    else:
+      raise ModelError(f"stack is {stack}: model {model_name!r} trains one run at a time")
+    self._hyper_parameters = hyper_parameters
+    self._seed = seed
+    self._pixel_scale = 1 / pixel_max
+    self._images = tf.constant(images)
+    self._labels = tf.constant(labels, tf.int32)
+    self._momenta = {
+      key: tf.Variable(tf.zeros_like(variable), trainable=False)
+      for key, variable in self._model.trainable.items()
+    }
+    self._train_epoch = tf.function(
+      self._epoch,
+      autograph=False,
+      input_signature=[
+        tf.TensorSpec((self.stack, None), tf.int32),
+        tf.TensorSpec((self.stack, None, 3), tf.int32),
+        tf.TensorSpec((None,), tf.float32),
+      ],
+    )
+
+  def train(self, runs: Sequence[tuple[float, int]]) -> list[TrainedRun]:
+    """Trains runs of one subset ratio.
+
+    Args:
+      runs: (subset ratio, run id) of 1 to `stack` runs.
+
+    Returns:
+      The trained runs, in the order of `runs`.
+
+    Raises:
+      ModelError: if there are no runs, too many or several ratios, or one is out of range.
+    """
+    if not 1 <= len(runs) <= self.stack or len({ratio for ratio, _ in runs}) > 1:
+      raise ModelError(
+        f"cannot train {len(runs)} runs of subset ratios {sorted({r for r, _ in runs})} together: "
+        f"give 1 to {self.stack} runs of one ratio"
+      )
+    # Kernels may round differently for another stack size: idle places repeat the first run.
+    filled = [*runs, *[runs[0]] * (self.stack - len(runs))]
+    stacked = [(self._seed, ratio, run) for ratio, run in filled]
+    subsets = [draw_subset(*run, len(self._images)) for run in stacked]
+    self._model.assign([draw_weights(*run, self._built) for run in stacked])
+    for momentum in self._momenta.values():
+      momentum.assign(tf.zeros_like(momentum))
+    losses, global_step = self._train_epochs(stacked, subsets)
+    return [
+      TrainedRun(ratio, run, subset, weights, global_step, float(loss))
+      for (ratio, run), subset, weights, loss in zip(
+        runs, subsets, self._model.read(), losses, strict=False
+      )
+    ]
+
+  def _train_epochs(
+    self, stacked: Sequence[tuple[int, float, int]], subsets: Sequence[np.ndarray]
+  ) -> tuple[np.ndarray, int]:
+    """Trains the assigned weights; returns the last epoch's losses [stack] and the steps taken."""
+    hyper_parameters = self._hyper_parameters
+    examples = len(subsets[0])
+    steps = math.ceil(examples / hyper_parameters.batch_size)
+    rates = hyper_parameters.learning_rates(hyper_parameters.epochs * steps)
+    orders = [
+      epoch_orders(*run, subset.astype(np.int32))
+      for run, subset in zip(stacked, subsets, strict=True)
+    ]
+    augmentations = [
+      epoch_augmentations(*run, examples, hyper_parameters.crop, hyper_parameters.flip)
+      for run in stacked
+    ]
+    for epoch_rates in np.split(rates, hyper_parameters.epochs):
+      losses = self._train_epoch(
+        np.stack([next(order) for order in orders]),
+        np.stack([next(augmentation) for augmentation in augmentations]),
+        epoch_rates,
+      )
+    return losses.numpy(), len(rates)
+
+  def _epoch(self, orders: tf.Tensor, augmentations: tf.Tensor, rates: tf.Tensor) -> tf.Tensor:
+    """Takes one step per learning rate; returns each run's mean loss, float32 [stack]."""
+    batch_size = self._hyper_parameters.batch_size
+
+    def step(index: tf.Tensor, loss_sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+      batch = slice(index * batch_size, (index + 1) * batch_size)
+      losses = self._step(orders[:, batch], augmentations[:, batch], rates[index])
+      return index + 1, loss_sums + losses
+
+    _, loss_sums = tf.while_loop(
+      lambda index, _: index < tf.size(rates), step, (0, tf.zeros(self.stack))
+    )
+    return loss_sums / tf.cast(tf.shape(orders)[1], tf.float32)
+
+  def _step(self, examples: tf.Tensor, augmentations: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
+    """Updates every run on its batch, examples [stack, batch]; returns summed losses [stack]."""
+    images = self._normalised(examples, augmentations)
+    labels = tf.gather(self._labels, examples)
+    with tf.GradientTape() as tape:
+      losses = _cross_entropies(labels, self._model(images))
+      mean_losses = tf.reduce_mean(losses, axis=1)
+    trainable = self._model.trainable
+    gradients = tape.gradient(mean_losses, trainable)
+    # Updates wait for the whole backward pass: one that began while a variable is still being
+    # read would copy the variable first.
+    with tf.control_dependencies(gradients.values()):
+      for key, variable in trainable.items():
+        gradient = gradients[key]
+        if self._hyper_parameters.weight_decay and key.endswith("/w"):
+          gradient += self._hyper_parameters.weight_decay * variable
+        tf.raw_ops.ResourceApplyMomentum(
+          var=variable.handle,
+          accum=self._momenta[key].handle,
+          lr=rate,
+          grad=gradient,
+          momentum=self._hyper_parameters.momentum,
+        )
+    return tf.reduce_sum(losses, axis=1)
+
+  def _normalised(self, examples: tf.Tensor, augmentations: tf.Tensor) -> tf.Tensor:
+    """Returns examples [stack, batch] as float32 [stack, batch, height, width, channels]."""
+    images = tf.gather(self._images, examples)
+    if self._hyper_parameters.augments:
+      shape = tf.shape(images)
+      flat = augment(
+        tf.reshape(images, (-1, *self._images.shape[1:])),
+        tf.reshape(augmentations, (-1, 3)),
+        self._hyper_parameters.crop,
+      )
+      images = tf.reshape(flat, shape)
+    images = tf.ensure_shape(images, (self.stack, None, *self._images.shape[1:]))
+    return tf.cast(images, tf.float32) * self._pixel_scale
+
+
+def _cross_entropies(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+  """Returns the loss of each example, [stack, batch], of logits [stack, batch, classes].
+
+  The kernel computes exponentials in vectors, but those of a last few elements that fill no
+  vector by another formula: zeros at the end leave those to no run, so that all round alike.
+  """
+  shape = tf.shape(labels)
+  flat = tf.pad(tf.reshape(logits, (-1, logits.shape[-1])), [(0, _VECTOR), (0, 0)])
+  losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
+    tf.pad(tf.reshape(labels, (-1,)), [(0, _VECTOR)]), flat
+  )
+  return tf.reshape(losses[:-_VECTOR], shape)
+
+
+def _check_examples(images: np.ndarray, labels: np.ndarray, num_classes: int) -> None:
+  if images.dtype != np.uint8 or images.ndim != 4:
+    raise ModelError(
+      f"images are {images.dtype} {list(images.shape)}: "
+      "they must be uint8 [examples, height, width, channels]"
+    )
+  if labels.shape != images.shape[:1]:
+    raise ModelError(f"labels are {list(labels.shape)} for {len(images)} images: give one each")
+  if not 0 <= labels.min() <= labels.max() < num_classes:
+    raise ModelError(
+      f"labels are {labels.min()} to {labels.max()}: "
+      f"they must be from 0 to {num_classes - 1} for {num_classes} classes"
+    )
