@@ -11,6 +11,10 @@ PYTHON ?= $(shell $(FIND_PYTHON))
 
 BIN := .venv/bin
 READY := .venv/.ready
+HELDOUT := $(BIN)/heldout
+
+RATIOS := 0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9
+MNIST_RUNS ?= 0:4
 
 .PHONY: help setup demo mnist test lint lock clean
 
@@ -27,10 +31,18 @@ $(READY): requirements-dev.txt pyproject.toml
 	touch $@
 
 demo: $(READY) ## train, score and report the embedded digits
-	$(BIN)/python examples/digits.py
+	$(HELDOUT) train --experiment=demo/runs --dataset=digits --ratios=0.7 --runs=0:200
+	$(HELDOUT) train --experiment=demo/runs --dataset=digits --ratios=$(RATIOS) --runs=0:20
+	$(HELDOUT) score --experiment=demo/runs --scores=demo/scores --dataset=digits
+	$(HELDOUT) report --scores=demo/scores --dataset=digits --output=demo/report.html
 
-mnist: $(READY) ## the same on real MNIST
-	$(BIN)/python examples/mnist.py $(MNIST_FLAGS)
+# The published campaign is this with MNIST_RUNS=0:2000.
+mnist: $(READY) ## the same on real MNIST; MNIST_RUNS=0:2000 for all of a campaign
+	dataset=$$(scripts/mnist_dataset.sh); \
+	flags="--dataset=$$dataset --data_dir=data/tfds"; \
+	$(HELDOUT) train --experiment=mnist/runs $$flags --ratios=$(RATIOS) --runs=$(MNIST_RUNS); \
+	$(HELDOUT) score --experiment=mnist/runs --scores=mnist/scores $$flags; \
+	$(HELDOUT) report --scores=mnist/scores $$flags --output=mnist/report.html
 
 test: $(READY) ## run all tests
 	$(BIN)/pytest

@@ -27,13 +27,20 @@ def join(directory: str, *names: str) -> str:
   return posixpath.join(directory, *names)
 
 
-def list_files(directory: str) -> list[FileInfo]:
+def list_files(directory: str, *, unfinished: bool = False) -> list[FileInfo]:
   """Returns all files below a directory in one flat listing, sorted by name.
 
   One call whatever the depth: on object stores a listing per directory would cost a request each.
-  A directory that does not exist has no files. Unfinished temporary files are not listed.
+  A directory that does not exist has no files.
+
+  Args:
+    directory: where to look.
+    unfinished: whether to list temporary files too, which an interrupted write leaves behind.
   """
-  return [info for info in _list_all(directory) if not _TEMPORARY.search(info.name)]
+  root = directory.rstrip("/") + "/"
+  (match,) = FileSystems.match([_escape(root) + "**"])
+  found = sorted(FileInfo(m.path[len(root) :], m.size_in_bytes) for m in match.metadata_list)
+  return [info for info in found if unfinished or not _TEMPORARY.search(info.name)]
 
 
 def exists(path: str) -> bool:
@@ -95,14 +102,8 @@ def delete(paths: Iterable[str]) -> None:
 
 def delete_directory(directory: str) -> None:
   """Deletes a directory and everything in it, unfinished temporary files too."""
-  delete(join(directory, info.name) for info in _list_all(directory))
+  delete(join(directory, info.name) for info in list_files(directory, unfinished=True))
   delete([directory])  # what is left of it on file systems that have directories
-
-
-def _list_all(directory: str) -> list[FileInfo]:
-  root = directory.rstrip("/") + "/"
-  (match,) = FileSystems.match([_escape(root) + "**"])
-  return sorted(FileInfo(m.path[len(root) :], m.size_in_bytes) for m in match.metadata_list)
 
 
 def _make_directory(directory: str) -> None:

@@ -148,3 +148,22 @@ def _array(values: object, field: pa.Field, length: int) -> pa.Array:
 
 def _is_sequence(values: object) -> TypeGuard[Sequence[object]]:
   return hasattr(values, "__len__") and not isinstance(values, str)
+
+
+def describe_tables() -> str:
+  """Returns the tables as Markdown, the body of docs/tables.md."""
+  return "\n\n".join(_describe(name, schema) for name, schema in SCORE_TABLES.items()) + "\n"
+
+
+def _describe(name: str, schema: pa.Schema) -> str:
+  rows = [
+    f"| {field.name} | {field.type}{', nullable' if field.nullable else ''} | "
+    f"{_description(field.metadata)} |"
+    for field in schema
+  ]
+  heading = f"## {name}\n\n{_description(schema.metadata)}"
+  return "\n".join([heading, "", "| column | type | meaning |", "|---|---|---|", *rows])
+
+
+def _description(metadata: dict[bytes, bytes]) -> str:
+  return metadata[b"description"].decode()

@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 
-from beam_pipelines.storage.tables import SCORE_TABLES, make_table
+from beam_pipelines.storage.tables import SCORE_TABLES, describe_tables, make_table
 
 
 def test_every_column_is_described():
@@ -47,3 +49,8 @@ def test_columns_must_be_those_of_the_table():
 def test_lengths_must_agree():
   with pytest.raises(pa.ArrowInvalid):
     make_table("skipped", path=["x", "y"], reason=["z"])
+
+
+def test_the_documentation_is_that_of_the_schemas():
+  documentation = Path(__file__).parents[3] / "docs" / "tables.md"
+  assert documentation.read_text().endswith("\n\n" + describe_tables())

@@ -1,0 +1,42 @@
+"""Values of command-line flags: each function turns one flag's text into what it means."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+DEFAULT_RATIO = "0.7"
+
+
+def path(text: str) -> str:
+  """A path on any file system; local ones become absolute, so that they name one place."""
+  if not text:
+    raise argparse.ArgumentTypeError("a path is needed")
+  return text.rstrip("/") if "://" in text else os.path.abspath(text)  # noqa: PTH100 # keeps str
+
+
+def ratios(text: str) -> tuple[float, ...]:
+  """Comma-separated subset ratios in (0, 1), in ascending order, each once."""
+  return tuple(sorted({_ratio(part) for part in text.split(",")}))
+
+
+def run_range(text: str) -> range:
+  """`START:STOP`, run ids from START up to but not including STOP."""
+  start, _, stop = text.partition(":")
+  if not (start.isdecimal() and stop.isdecimal() and int(start) < int(stop)):
+    raise argparse.ArgumentTypeError(
+      f"{text!r} is no range of runs: write START:STOP with START below STOP, such as 0:200"
+    )
+  return range(int(start), int(stop))
+
+
+def _ratio(text: str) -> float:
+  try:
+    value = float(text)
+  except ValueError:
+    value = float("nan")
+  if not 0 < value < 1:
+    raise argparse.ArgumentTypeError(
+      f"{text!r} is no subset ratio: write numbers between 0 and 1, such as 0.5,0.7"
+    )
+  return value

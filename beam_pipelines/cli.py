@@ -1,0 +1,47 @@
+"""The `heldout` command: finds the pipeline module of that name and runs it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from beam_pipelines import command
+
+COMMANDS = {
+  "train": "train subset runs and write their run directories",
+  "inspect": "say what is in an experiment directory",
+  "score": "turn outcomes into memorization, influence and consistency tables",
+  "report": "show score tables as one HTML file",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Dispatches `heldout COMMAND …`; returns the exit status."""
+  arguments = list(sys.argv[1:] if argv is None else argv)
+  if not arguments or arguments[0] in ("-h", "--help"):
+    print(_usage())
+    return 0
+  name = arguments[0]
+  if name not in COMMANDS:
+    print(f"heldout: error: unknown command {name!r}; see `heldout --help`", file=sys.stderr)
+    return 2
+  module = importlib.import_module(f"beam_pipelines.{name}")
+  return command.execute(name, module.run, arguments[1:])
+
+
+def _usage() -> str:
+  commands = "\n".join(f"  {name:<10}{what}" for name, what in COMMANDS.items())
+  return (
+    "usage: heldout COMMAND [flags]\n\n"
+    "Measures what networks memorize, from models trained on random subsets.\n\n"
+    f"{commands}\n\n"
+    "`heldout COMMAND --help` explains each. A usual order:\n\n"
+    "  heldout train --experiment=runs --dataset=digits --runs=0:200\n"
+    "  heldout score --experiment=runs --scores=scores --dataset=digits\n"
+    "  heldout report --scores=scores --dataset=digits --output=report.html"
+  )
+
+
+if __name__ == "__main__":
+  sys.exit(main())

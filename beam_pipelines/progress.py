@@ -1,0 +1,62 @@
+"""Progress on a terminal, counted from what lies on the file system: it works on any runner."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import Any
+
+from tqdm import tqdm
+
+_SECONDS_BETWEEN_COUNTS = 2.0
+
+
+@contextmanager
+def show_progress(count: Callable[[], int], total: int, unit: str) -> Iterator[None]:
+  """Shows done, rate per minute and time left while the body runs; silent if not on a terminal.
+
+  Args:
+    count: returns how much of `total` is done; called every two seconds from another thread.
+    total: how much there is to do.
+    unit: what is counted, such as "run".
+  """
+  if not sys.stderr.isatty():
+    yield
+    return
+  done = threading.Event()
+  with _PerMinute(total=total, unit=unit) as bar:
+    watcher = threading.Thread(target=_watch, args=(bar, count, done), daemon=True)
+    watcher.start()
+    try:
+      yield
+    finally:
+      done.set()
+      watcher.join()
+
+
+class _PerMinute(tqdm):
+  """A bar whose rate is per minute: runs take seconds to hours."""
+
+  def __init__(self, total: int, unit: str):
+    super().__init__(
+      total=total,
+      unit=unit,
+      bar_format="{n_fmt}/{total_fmt} {unit}s |{bar}| {per_minute}, {remaining} left",
+    )
+
+  @property
+  def format_dict(self) -> MutableMapping[str, Any]:
+    values = super().format_dict
+    rate = values["n"] / values["elapsed"] if values["elapsed"] else 0.0
+    values["per_minute"] = f"{60 * rate:,.1f} {self.unit}s/min"
+    return values
+
+
+def _watch(bar: tqdm, count: Callable[[], int], done: threading.Event) -> None:
+  while True:
+    finished = done.wait(_SECONDS_BETWEEN_COUNTS)
+    bar.update(count() - bar.n)
+    if finished:
+      return

@@ -1,0 +1,44 @@
+"""`heldout report`: shows score tables as one self-contained HTML file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from beam_pipelines import arguments, command
+from beam_pipelines.errors import UsageError
+from beam_pipelines.storage import files, scores
+from image_datasets import describe_specs, load_dataset
+from reports import REPORT_TABLES, ReportError, findings, render_report
+
+
+def run(argv: Sequence[str]) -> int:
+  """Writes the report, prints where it is and what it found; returns the exit status."""
+  parser = command.Parser(
+    "report",
+    "Shows score tables as one HTML file: accuracies, memorized examples, influence pairs,\n"
+    "C-scores, reliability, each with pictures. It needs nothing but a browser.",
+    "Example:\n"
+    "  heldout report --scores=scores --dataset=digits --output=report.html\n\n"
+    f"Data sets:\n{describe_specs()}",
+  )
+  add = parser.add_argument
+  add("--scores", type=arguments.path, required=True, help="directory of score tables")
+  add("--dataset", required=True, help="data set that the pictures come from; see below")
+  add("--data_dir", help="where tfds: data sets lie")
+  add("--output", type=arguments.path, default="report.html", help="file to write")
+  args, _ = parser.parse(argv)
+  manifest = scores.read_manifest(args.scores)
+  dataset = load_dataset(args.dataset, args.data_dir)
+  tables = {name: scores.read_table(args.scores, name) for name in REPORT_TABLES}
+  try:
+    document = render_report(tables, manifest, dataset)
+  except ReportError as error:
+    raise UsageError(f"--scores={args.scores} with --dataset={args.dataset}: {error}") from error
+  files.write_bytes(args.output, document.encode())
+  print("\n".join([f"report: {args.output}", *findings(tables, manifest)]))
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(command.execute("report", run))

@@ -1,0 +1,182 @@
+"""`heldout train`: trains subset runs and writes their run directories."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import math
+import sys
+from collections.abc import Iterator, Sequence
+
+import apache_beam as beam
+
+from beam_pipelines import arguments, command
+from beam_pipelines.errors import UsageError
+from beam_pipelines.progress import show_progress
+from beam_pipelines.storage import files
+from beam_pipelines.storage.experiment import RunKey, list_runs
+from beam_pipelines.transforms.train_runs import TrainingTask, TrainRuns
+from image_datasets import ImageDataset, describe_specs, load_dataset
+from models.hyper_parameters import PRECISIONS, SCHEDULES, HyperParameters
+from models.registry import ModelError, model_names
+from models.trainer import default_stack
+from models.weights import variable_specs
+
+TRAINING = "training.json"
+
+
+def run(argv: Sequence[str]) -> int:
+  """Trains the runs that are asked for and not complete yet; returns the exit status."""
+  args, options = _parser().parse(argv)
+  dataset = load_dataset(args.dataset, args.data_dir)
+  task = _task(args, dataset)
+  wanted = [RunKey(ratio, run) for ratio in args.ratios for run in args.runs]
+  _check_subsets(args.ratios, dataset)
+  complete = _complete_runs(args.experiment)
+  _check_training(task)
+  missing = [key for key in wanted if key not in complete]
+  print(_plan(task, wanted, missing, dataset))
+  if args.dry_run or not missing:
+    return 0
+  files.write_json(files.join(args.experiment, TRAINING), _describe(task))
+  chunks = list(_chunks(missing, task.stack))
+
+  def count() -> int:
+    return len(set(missing) & _complete_runs(args.experiment))
+
+  with show_progress(count, len(missing), "run"), beam.Pipeline(options=options) as pipeline:
+    _ = (
+      pipeline
+      | "Chunks of runs" >> beam.Create(chunks)
+      | "One worker per chunk" >> beam.Reshuffle()
+      | "Train runs" >> TrainRuns(task)
+    )
+  print(f"trained {len(missing):,} runs in {args.experiment}")
+  return 0
+
+
+def _parser() -> command.Parser:
+  parser = command.Parser(
+    "train",
+    "Trains models on random subsets of a training set and writes one run directory each.\n"
+    "Complete runs are kept, so that calling it again finishes what was interrupted.",
+    "Example, 200 runs of the embedded digits:\n"
+    "  heldout train --experiment=runs --dataset=digits --ratios=0.7 --runs=0:200\n\n"
+    f"Data sets:\n{describe_specs()}",
+  )
+  defaults = HyperParameters()
+  add = parser.add_argument
+  add("--experiment", type=arguments.path, required=True, help="directory of run directories")
+  add("--dataset", required=True, help="data set, such as digits or tfds:mnist; see below")
+  add("--data_dir", help="where tfds: data sets lie")
+  add("--model", default="mlp", choices=model_names(), help="architecture")
+  add(
+    "--ratios",
+    type=arguments.ratios,
+    default=arguments.DEFAULT_RATIO,
+    help="subset ratios, comma-separated",
+  )
+  add("--runs", type=arguments.run_range, required=True, help="run ids at each ratio, START:STOP")
+  add("--seed", type=int, default=0, help="with ratio and run id it determines a run")
+  add("--epochs", type=int, default=defaults.epochs, help="passes over the subset")
+  add("--batch_size", type=int, default=defaults.batch_size, help="examples per step")
+  add("--learning_rate", type=float, default=defaults.learning_rate, help="(peak) learning rate")
+  add("--schedule", choices=SCHEDULES, default=defaults.schedule, help="of the learning rate")
+  add("--momentum", type=float, default=defaults.momentum, help="of gradient descent")
+  add("--weight_decay", type=float, default=defaults.weight_decay, help="L2 factor")
+  add("--crop", type=int, default=defaults.crop, help="random crops: pixels of padding, 0 for none")
+  add("--flip", action="store_true", help="random horizontal flips")
+  add("--precision", choices=PRECISIONS, default=defaults.precision, help="of matrix products")
+  add("--stack", type=int, help="runs trained in one graph (default: by model and data size)")
+  add("--dry_run", action="store_true", help="print what would be done and its size, do nothing")
+  return parser
+
+
+def _task(args: argparse.Namespace, dataset: ImageDataset) -> TrainingTask:
+  fields = [field.name for field in dataclasses.fields(HyperParameters)]
+  if args.stack is not None and args.stack < 1:
+    raise UsageError(f"--stack={args.stack}: at least one run trains at a time")
+  if args.seed < 0:
+    raise UsageError(f"--seed={args.seed}: a seed is 0 or larger")
+  try:
+    hyper_parameters = HyperParameters(**{name: getattr(args, name) for name in fields})
+  except ModelError as error:
+    raise UsageError(str(error)) from error
+  return TrainingTask(
+    experiment=args.experiment,
+    dataset=args.dataset,
+    data_dir=args.data_dir,
+    model=args.model,
+    seed=args.seed,
+    stack=args.stack or default_stack(args.model, dataset.num_classes, dataset.image_shape),
+    hyper_parameters=hyper_parameters,
+  )
+
+
+def _check_subsets(ratios: Sequence[float], dataset: ImageDataset) -> None:
+  num_train = len(dataset.train)
+  for ratio in ratios:
+    if not 0 < round(ratio * num_train) < num_train:
+      raise UsageError(
+        f"--ratios: {ratio} of {num_train:,} training examples leaves one side empty"
+      )
+
+
+def _complete_runs(experiment: str) -> set[RunKey]:
+  return {run.key for run in list_runs(experiment).runs if run.complete}
+
+
+def _describe(task: TrainingTask) -> dict[str, object]:
+  """What makes runs of one experiment comparable: two calls must agree on it."""
+  return {
+    "dataset": task.dataset,
+    "model": task.model,
+    "seed": task.seed,
+    **dataclasses.asdict(task.hyper_parameters),
+  }
+
+
+def _check_training(task: TrainingTask) -> None:
+  path = files.join(task.experiment, TRAINING)
+  if not files.exists(path):
+    if list_runs(task.experiment).runs:
+      raise UsageError(
+        f"--experiment={task.experiment} holds runs without {TRAINING}: they were trained "
+        "elsewhere; choose another directory"
+      )
+    return
+  former, now = files.read_json(path), _describe(task)
+  differing = [name for name in now if former.get(name) != now[name]]
+  if differing:
+    name = differing[0]
+    raise UsageError(
+      f"--experiment={task.experiment} was trained with --{name}={former.get(name)}, "
+      f"not {now[name]}: use the same or another directory"
+    )
+
+
+def _plan(
+  task: TrainingTask, wanted: Sequence[RunKey], missing: Sequence[RunKey], dataset: ImageDataset
+) -> str:
+  ratios = ", ".join(str(ratio) for ratio in sorted({key.subset_ratio for key in wanted}))
+  specs = variable_specs(task.model, dataset.num_classes, dataset.image_shape)
+  parameters = sum(math.prod(spec.shape) for spec in specs.values())
+  num_examples = len(dataset.train) + len(dataset.test)
+  run_bytes = 4 * parameters + 10 * num_examples
+  return (
+    f"{len(wanted):,} runs of {task.model} ({parameters:,} variables) on {task.dataset} at ratios "
+    f"{ratios}: {len(wanted) - len(missing):,} complete, {len(missing):,} to train, "
+    f"about {len(missing) * run_bytes / 1e6:,.1f} MB, into {task.experiment}"
+  )
+
+
+def _chunks(keys: Sequence[RunKey], size: int) -> Iterator[tuple[RunKey, ...]]:
+  for _, same_ratio in itertools.groupby(keys, key=lambda key: key.subset_ratio):
+    remaining = list(same_ratio)
+    for start in range(0, len(remaining), size):
+      yield tuple(remaining[start : start + size])
+
+
+if __name__ == "__main__":
+  sys.exit(command.execute("train", run))

@@ -1,0 +1,1 @@
+"""The PTransforms that the pipelines are made of."""

@@ -1,0 +1,133 @@
+"""From one outcome per run to all runs' bits of a block of examples."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.pvalue import TaggedOutput
+
+from beam_pipelines.storage.outcome import RunOutcome
+from estimators.bits import transpose_runs
+
+TRAIN_BLOCKS = "train_blocks"
+TEST_SETS = "test_sets"
+
+
+# The subset ratio, and the index of the block's first training example. A plain tuple, because Beam
+# knows how to encode that as a key.
+BlockKey = tuple[float, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class PackedTrainBlock:
+  """What all runs of a subset ratio did with a block of training examples.
+
+  Attributes:
+    runs: int64 [runs], run ids in ascending order; bit r of the packed bits is run `runs[r]`.
+    member: uint64 [examples, ceil(runs / 64)], whether the run saw the example.
+    correct: uint64 [examples, ceil(runs / 64)], whether it classifies the example correctly.
+  """
+
+  runs: np.ndarray
+  member: np.ndarray
+  correct: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class PackedTestSet:
+  """What all runs of a subset ratio did with the test set.
+
+  Attributes:
+    runs: int64 [runs], as in `PackedTrainBlock`.
+    correct: uint64 [test examples, ceil(runs / 64)].
+  """
+
+  runs: np.ndarray
+  correct: np.ndarray
+
+
+@dataclasses.dataclass
+class PackRuns(beam.PTransform):
+  """Transposes outcomes: from examples packed per run to runs packed per example.
+
+  Input: `RunOutcome`s of equal sizes. Output: a dict of `train_blocks`
+  (`(BlockKey, PackedTrainBlock)`) and `test_sets` (`(subset ratio, PackedTestSet)`). Runs come in
+  ascending order whatever the order of arrival. One shuffled record per run and block.
+
+  Args:
+    block_size: training examples per block, a multiple of 8. More blocks spread work wider and
+      need less memory each; each costs a record per run.
+  """
+
+  block_size: int = 8192
+
+  def expand(self, outcomes: beam.PCollection[RunOutcome]) -> dict[str, beam.PCollection]:
+    """Cuts, combines per key, transposes."""
+    cut = outcomes | "Cut into blocks" >> beam.ParDo(_cut, self.block_size).with_outputs(
+      TEST_SETS, main=TRAIN_BLOCKS
+    )
+    return {
+      TRAIN_BLOCKS: cut[TRAIN_BLOCKS]
+      | "Stack training rows" >> beam.CombinePerKey(_StackRows())
+      | "Transpose training rows" >> beam.MapTuple(_train_block),
+      TEST_SETS: cut[TEST_SETS]
+      | "Stack test rows" >> beam.CombinePerKey(_StackRows())
+      | "Transpose test rows" >> beam.MapTuple(_test_set),
+    }
+
+
+class _Row(NamedTuple):
+  """One run's packed bits of some examples: one `bytes` per kind of bit."""
+
+  run: int
+  num_examples: int
+  bits: tuple[bytes, ...]
+
+
+def _cut(outcome: RunOutcome, block_size: int) -> Iterator[tuple[BlockKey, _Row] | TaggedOutput]:
+  ratio, run = outcome.key.subset_ratio, outcome.key.run
+  for start in range(0, outcome.num_train, block_size):
+    stop = min(start + block_size, outcome.num_train)
+    part = slice(start // 8, (stop + 7) // 8)
+    bits = (outcome.in_subset[part], outcome.train_correct[part])
+    yield (ratio, start), _Row(run, stop - start, bits)
+  test = _Row(run, outcome.num_test, (outcome.test_correct,))
+  yield TaggedOutput(TEST_SETS, (ratio, test))
+
+
+class _StackRows(beam.CombineFn):
+  """Collects rows and sorts them by run: a union of sets, so any order of combining will do."""
+
+  def create_accumulator(self) -> list[_Row]:
+    return []
+
+  def add_input(self, accumulator: list[_Row], row: _Row) -> list[_Row]:
+    accumulator.append(row)
+    return accumulator
+
+  def merge_accumulators(self, accumulators: Iterable[list[_Row]]) -> list[_Row]:
+    return [row for accumulator in accumulators for row in accumulator]
+
+  def extract_output(self, accumulator: list[_Row]) -> list[_Row]:
+    return sorted(accumulator)
+
+
+def _train_block(key: BlockKey, rows: list[_Row]) -> tuple[BlockKey, PackedTrainBlock]:
+  return key, PackedTrainBlock(_run_ids(rows), _transpose(rows, 0), _transpose(rows, 1))
+
+
+def _test_set(subset_ratio: float, rows: list[_Row]) -> tuple[float, PackedTestSet]:
+  return subset_ratio, PackedTestSet(_run_ids(rows), _transpose(rows, 0))
+
+
+def _run_ids(rows: list[_Row]) -> np.ndarray:
+  return np.array([row.run for row in rows], np.int64)
+
+
+def _transpose(rows: list[_Row], kind: int) -> np.ndarray:
+  packed = [np.frombuffer(row.bits[kind], np.uint8) for row in rows]
+  return transpose_runs(packed, rows[0].num_examples)

@@ -1,0 +1,91 @@
+"""Recorded outcomes as a transform: run directories in, outcomes and skipped runs out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import apache_beam as beam
+from apache_beam.pvalue import AsSingleton, TaggedOutput
+
+from beam_pipelines.storage import aux_arrays
+from beam_pipelines.storage.experiment import RunDirectory, Skipped
+from beam_pipelines.storage.outcome import RunOutcome
+
+OUTCOMES = "outcomes"
+SKIPPED = "skipped"
+
+
+class SetSizes(NamedTuple):
+  """How many examples the training and the test set have."""
+
+  num_train: int
+  num_test: int
+
+
+@dataclasses.dataclass
+class ReadRecordedOutcomes(beam.PTransform):
+  """Reads `aux_arrays.npz` of each run; what is wrong with one run concerns that run alone.
+
+  Input: `RunDirectory`s. Output: a dict of `outcomes` (`RunOutcome`s, all of the same sizes) and
+  `skipped` (`Skipped`s).
+
+  Args:
+    sizes: of the data set; None: whatever most runs have.
+  """
+
+  sizes: SetSizes | None = None
+
+  def expand(self, runs: beam.PCollection[RunDirectory]) -> dict[str, beam.PCollection]:
+    """Reads, then sets aside the runs whose sizes are not the others'."""
+    read = runs | "Read" >> beam.ParDo(_Read()).with_outputs(SKIPPED, main=OUTCOMES)
+    if self.sizes is None:
+      sizes = (
+        read[OUTCOMES]
+        | "Sizes" >> beam.Map(lambda located: _sizes(located[1]))
+        | "Count sizes" >> beam.combiners.Count.PerElement()
+        | "Most frequent" >> beam.CombineGlobally(_most_frequent)
+        | "Without the count" >> beam.Map(lambda most: most and most[0])
+      )
+    else:
+      sizes = runs.pipeline | "Sizes of the data set" >> beam.Create([self.sizes])
+    checked = read[OUTCOMES] | "Check sizes" >> beam.ParDo(
+      _check_sizes, AsSingleton(sizes)
+    ).with_outputs(SKIPPED, main=OUTCOMES)
+    skipped = (read[SKIPPED], checked[SKIPPED]) | "All skipped" >> beam.Flatten()
+    return {OUTCOMES: checked[OUTCOMES], SKIPPED: skipped}
+
+
+class _Read(beam.DoFn):
+  def process(self, run: RunDirectory) -> Iterator[tuple[str, RunOutcome] | TaggedOutput]:
+    try:
+      yield run.path, aux_arrays.read(run)
+    except aux_arrays.AuxArraysError as error:
+      yield TaggedOutput(SKIPPED, Skipped(run.path, str(error)))
+
+
+def _sizes(outcome: RunOutcome) -> SetSizes:
+  return SetSizes(outcome.num_train, outcome.num_test)
+
+
+def _most_frequent(
+  counts: Iterable[tuple[SetSizes, int] | None],
+) -> tuple[SetSizes, int] | None:
+  """Larger sizes win a tie; None stands for no runs at all."""
+  return max(filter(None, counts), key=lambda pair: (pair[1], pair[0]), default=None)
+
+
+def _check_sizes(
+  located: tuple[str, RunOutcome], expected: SetSizes
+) -> Iterator[RunOutcome | TaggedOutput]:
+  path, outcome = located
+  found = _sizes(outcome)
+  if found == SetSizes(*expected):
+    yield outcome
+  else:
+    reason = (
+      f"is of {found.num_train:,} training and {found.num_test:,} test examples, "
+      f"not {expected[0]:,} and {expected[1]:,}"
+    )
+    yield TaggedOutput(SKIPPED, Skipped(path, reason))

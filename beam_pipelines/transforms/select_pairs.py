@@ -1,0 +1,150 @@
+"""Influence pairs as transforms: every block of training examples meets the whole test set."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.pvalue import AsDict, AsSingleton
+
+from beam_pipelines.storage.tables import make_table
+from beam_pipelines.transforms.labels import Labels
+from beam_pipelines.transforms.pack_runs import (
+  TEST_SETS,
+  TRAIN_BLOCKS,
+  BlockKey,
+  PackedTestSet,
+  PackedTrainBlock,
+)
+from beam_pipelines.transforms.score_examples import part_name
+from beam_pipelines.transforms.write_scores import Part
+from estimators.counts import count_outcomes
+from estimators.pairs import InfluencePairs, merge_pairs
+from estimators.scores import score, standard_error
+from estimators.selection import select_pairs
+
+
+@dataclasses.dataclass(frozen=True)
+class PairSelection:
+  """Which pairs of a training and a test example are selected.
+
+  The defaults are those of Feldman & Zhang 2020 (arXiv 2008.03703, section 3.2).
+
+  Attributes:
+    min_influence: least influence of a pair.
+    min_memorization: least memorization of its training example.
+    same_class: whether both must be of the same class.
+    top_k: of the pairs that pass, keep those among the k largest of their training or test
+      example; None: all.
+  """
+
+  min_influence: float = 0.15
+  min_memorization: float = 0.25
+  same_class: bool = True
+  top_k: int | None = None
+
+  def select(
+    self, start: int, block: PackedTrainBlock, test_set: PackedTestSet, labels: Labels
+  ) -> MemorizedPairs:
+    """Selects pairs of a block of training examples, the first of which has index `start`."""
+    runs = len(block.runs)
+    memorization = score(count_outcomes(block.member, block.correct, runs))
+    examples = np.arange(start, start + len(memorization))
+    pairs = select_pairs(
+      block.member,
+      test_set.correct,
+      runs,
+      self.min_influence,
+      train_labels=labels.of_train(examples) if self.same_class else None,
+      test_labels=labels.test if self.same_class else None,
+      eligible=memorization >= self.min_memorization,
+      top_k=self.top_k,
+      first_train=start,
+    )
+    return MemorizedPairs(pairs, memorization[pairs.train_example - start])
+
+
+@dataclasses.dataclass(frozen=True)
+class MemorizedPairs:
+  """Selected pairs with the memorization of their training examples, float64 [pairs]."""
+
+  pairs: InfluencePairs
+  memorization: np.ndarray
+
+
+@dataclasses.dataclass
+class PairsParts(beam.PTransform):
+  """Rows of the `influence` table.
+
+  Input: the output of `PackRuns`. Output: a `Part` per block, or with `top_k`, which needs all
+  pairs of a test example together, per subset ratio. The test set of a subset ratio is a side
+  input. Cost: one AND and popcount per 64 runs and pair that the selection may contain.
+
+  Args:
+    selection: which pairs to keep.
+    labels: a singleton `Labels`.
+  """
+
+  selection: PairSelection
+  labels: beam.PCollection[Labels]
+
+  def expand(self, packed: dict[str, beam.PCollection]) -> beam.PCollection[Part]:
+    """Selects in each block, merges where needed."""
+    labels = AsSingleton(self.labels)
+    selected = packed[TRAIN_BLOCKS] | "Select pairs" >> beam.Map(
+      _select_in_block, AsDict(packed[TEST_SETS]), labels, self.selection
+    )
+    if self.selection.top_k is not None:
+      selected = (
+        selected
+        | "Key by subset ratio" >> beam.Map(lambda keyed: (keyed[0][0], keyed[1]))
+        | "Gather blocks" >> beam.GroupByKey()
+        | "Keep top k" >> beam.Map(_merge_blocks, self.selection.top_k)
+      )
+    return selected | "Influence table" >> beam.Map(_influence_part, labels)
+
+
+def _select_in_block(
+  keyed: tuple[BlockKey, PackedTrainBlock],
+  test_sets: Mapping[float, PackedTestSet],
+  labels: Labels,
+  selection: PairSelection,
+) -> tuple[BlockKey, MemorizedPairs]:
+  (subset_ratio, start), block = keyed
+  return keyed[0], selection.select(start, block, test_sets[subset_ratio], labels)
+
+
+def _merge_blocks(
+  gathered: tuple[float, Iterable[MemorizedPairs]], top_k: int
+) -> tuple[BlockKey, MemorizedPairs]:
+  subset_ratio, blocks = gathered
+  blocks = list(blocks)
+  merged = merge_pairs([block.pairs for block in blocks], top_k)
+  train = np.concatenate([block.pairs.train_example for block in blocks])
+  examples, first = np.unique(train, return_index=True)
+  memorization = np.concatenate([block.memorization for block in blocks])[first]
+  of_pair = memorization[np.searchsorted(examples, merged.train_example)]
+  return (subset_ratio, 0), MemorizedPairs(merged, of_pair)
+
+
+def _influence_part(keyed: tuple[BlockKey, MemorizedPairs], labels: Labels) -> Part:
+  (subset_ratio, start), selected = keyed
+  pairs = selected.pairs
+  rows = make_table(
+    "influence",
+    subset_ratio=subset_ratio,
+    train_example=pairs.train_example,
+    test_example=pairs.test_example,
+    train_label=labels.of_train(pairs.train_example),
+    test_label=labels.of_test(pairs.test_example),
+    runs_in=pairs.counts.runs_in,
+    runs_out=pairs.counts.runs_out,
+    correct_in=pairs.counts.correct_in,
+    correct_out=pairs.counts.correct_out,
+    influence=pairs.influence,
+    influence_se=standard_error(pairs.counts),
+    memorization=selected.memorization,
+  )
+  return Part("influence", part_name(subset_ratio, start), rows)

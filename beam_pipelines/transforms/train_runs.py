@@ -1,0 +1,136 @@
+"""Training as a transform: chunks of runs in, complete run directories out."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.utils.shared import Shared
+
+from beam_pipelines.storage import aux_arrays, files
+from beam_pipelines.storage.experiment import AUX_ARRAYS, CHECKPOINTS, RunKey
+from beam_pipelines.storage.outcome import RunOutcome
+from image_datasets import load_dataset
+from models.hyper_parameters import HyperParameters
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingTask:
+  """What is trained, the same for all runs of an experiment.
+
+  Attributes:
+    experiment: the directory that the runs go to.
+    dataset: spec of the data set.
+    data_dir: where `tfds:` data sets lie, or None.
+    model: name of the architecture.
+    seed: with the subset ratio and run id, it determines everything random about a run.
+    stack: runs trained in one graph.
+    hyper_parameters: see `models.HyperParameters`.
+  """
+
+  experiment: str
+  dataset: str
+  data_dir: str | None
+  model: str
+  seed: int
+  stack: int
+  hyper_parameters: HyperParameters
+
+
+@dataclasses.dataclass
+class TrainRuns(beam.PTransform):
+  """Trains runs and writes their run directories.
+
+  Input: tuples of `RunKey`s of one subset ratio, at most `task.stack` long: a chunk trains in one
+  graph. Output: the `RunKey`s written. Data set, graph and evaluator are made once per process and
+  shared by its threads. Repeating a chunk writes the same files again.
+  """
+
+  task: TrainingTask
+
+  def expand(self, chunks: beam.PCollection[tuple[RunKey, ...]]) -> beam.PCollection[RunKey]:
+    """Applies the DoFn."""
+    return chunks | "Train chunk" >> beam.ParDo(_TrainChunk(self.task))
+
+
+class _TrainChunk(beam.DoFn):
+  def __init__(self, task: TrainingTask):
+    self._task = task
+    self._shared = Shared()
+
+  def setup(self) -> None:
+    self._workshop = self._shared.acquire(lambda: _Workshop(self._task))
+
+  def process(self, chunk: tuple[RunKey, ...]) -> Iterator[RunKey]:
+    for outcome, prefix in self._workshop.train(chunk):
+      _write_run(self._task.experiment, outcome, prefix)
+      yield outcome.key
+
+
+class _Workshop:
+  """What one process needs to train: the data, the trainer, the evaluator."""
+
+  def __init__(self, task: TrainingTask):
+    from models.checkpoint import CheckpointWriter
+    from models.evaluator import Evaluator
+    from models.trainer import Trainer
+
+    dataset = load_dataset(task.dataset, task.data_dir)
+    self._num_train = len(dataset.train)
+    self._epochs = task.hyper_parameters.epochs
+    self._trainer = Trainer(
+      task.model,
+      dataset.train.images,
+      dataset.train.labels,
+      num_classes=dataset.num_classes,
+      pixel_max=dataset.pixel_max,
+      hyper_parameters=task.hyper_parameters,
+      seed=task.seed,
+      stack=task.stack,
+    )
+    self._evaluator = Evaluator(
+      task.model,
+      np.concatenate([dataset.train.images, dataset.test.images]),
+      np.concatenate([dataset.train.labels, dataset.test.labels]),
+      num_classes=dataset.num_classes,
+      pixel_max=dataset.pixel_max,
+    )
+    self._writer = CheckpointWriter(task.model, dataset.num_classes, dataset.image_shape)
+    self._lock = threading.Lock()
+
+  def train(self, chunk: tuple[RunKey, ...]) -> Iterator[tuple[RunOutcome, Path]]:
+    """Yields each trained run's outcome and the prefix of its checkpoint's local files."""
+    with self._lock:  # a trainer holds the weights of one chunk at a time
+      trained_runs = self._trainer.train([(key.subset_ratio, key.run) for key in chunk])
+    for trained in trained_runs:
+      correct = self._evaluator.correct(trained.weights)
+      in_subset = np.zeros(self._num_train, bool)
+      in_subset[trained.subset] = True
+      outcome = RunOutcome.pack(
+        RunKey(trained.subset_ratio, trained.run),
+        in_subset,
+        correct[: self._num_train],
+        correct[self._num_train :],
+      )
+      with tempfile.TemporaryDirectory(prefix="heldout-") as directory:
+        prefix = self._writer.write(
+          directory, trained.weights, epoch=self._epochs, global_step=trained.global_step
+        )
+        yield outcome, Path(prefix)
+
+
+def _write_run(experiment: str, outcome: RunOutcome, prefix: Path) -> None:
+  """Writes checkpoint and then `aux_arrays.npz`, in place of whatever was left half-written."""
+  directory = outcome.key.directory(experiment)
+  checkpoint = sorted(prefix.parent.glob(f"{prefix.name}.*"))
+  names = {files.join(CHECKPOINTS, file.name) for file in checkpoint}
+  found = files.list_files(directory, unfinished=True)
+  files.delete(files.join(directory, info.name) for info in found if info.name not in names)
+  for file in checkpoint:
+    files.write_bytes(files.join(directory, CHECKPOINTS, file.name), file.read_bytes())
+  files.write_bytes(files.join(directory, AUX_ARRAYS), aux_arrays.encode(outcome))

@@ -1,0 +1,228 @@
+import json
+
+import duckdb
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from cases import write_broken_runs
+from outcomes import NUM_TEST, NUM_TRAIN, make_outcomes, write_experiment
+
+from beam_pipelines import cli
+
+
+def _score(experiment, scores, *flags):
+  return cli.main(["score", f"--experiment={experiment}", f"--scores={scores}", *flags])
+
+
+def _tables(scores):
+  """All tables as lists of rows, as a consumer would read them, in a canonical order."""
+  tables = {}
+  for directory in sorted(path for path in scores.iterdir() if path.is_dir()):
+    query = f"select * from '{directory}/*.parquet'"
+    tables[directory.name] = sorted(duckdb.sql(query).fetchall(), key=repr)
+  return tables
+
+
+def _manifest(scores):
+  return json.loads((scores / "manifest.json").read_text())
+
+
+@pytest.fixture
+def outcomes():
+  return make_outcomes(0.3, range(12)) + make_outcomes(0.7, range(70))
+
+
+@pytest.fixture
+def experiment(tmp_path, outcomes):
+  write_experiment(tmp_path / "runs", outcomes)
+  return tmp_path / "runs"
+
+
+@pytest.fixture
+def scores(tmp_path):
+  return tmp_path / "scores"
+
+
+@pytest.fixture
+def dataset(tmp_path):
+  """A data set of the sizes of the outcomes, cut from real digits."""
+  from image_datasets import load_dataset
+
+  digits = load_dataset("digits")
+  rng = np.random.default_rng(0)
+  train = rng.permutation(len(digits.train))[:NUM_TRAIN]
+  test = rng.permutation(len(digits.test))[:NUM_TEST]
+  path = tmp_path / "few-digits.npz"
+  np.savez(
+    path,
+    train__image=digits.train.images[train],
+    train__label=digits.train.labels[train],
+    test__image=digits.test.images[test],
+    test__label=digits.test.labels[test],
+    __num_classes=10,
+    __data_scale=16,
+  )
+  return f"npz:{path}"
+
+
+def test_writes_tables_and_manifest(experiment, scores, dataset, outcomes, capsys):
+  assert _score(experiment, scores, f"--dataset={dataset}", "--min_influence=0") == 0
+  tables = _tables(scores)
+  assert set(tables) == {"examples", "cscores", "influence", "runs", "skipped"}
+  assert len(tables["examples"]) == 2 * NUM_TRAIN
+  assert len(tables["cscores"]) == NUM_TRAIN
+  assert len(tables["runs"]) == len(outcomes)
+  assert tables["influence"]
+  manifest = _manifest(scores)
+  assert manifest["complete"] is True
+  assert manifest["experiment"] == str(experiment)
+  assert (manifest["runs_used"], manifest["runs_skipped"]) == (82, 0)
+  assert manifest["rows"] == {name: len(rows) for name, rows in tables.items()}
+  assert manifest["options"]["pairs"] == "same_class"
+  assert manifest["options"]["min_influence"] == 0
+  assert [ratio["subset_ratio"] for ratio in manifest["ratios"]] == [0.3, 0.7]
+  assert [ratio["runs"] for ratio in manifest["ratios"]] == [12, 70]
+  out = capsys.readouterr().out
+  assert out.startswith("scored 82 runs at 2 subset ratios")
+
+
+def test_every_pair_is_of_one_class_unless_all_are_asked_for(experiment, scores, dataset):
+  flags = (f"--dataset={dataset}", "--min_influence=-1", "--min_memorization=-1")
+  _score(experiment, scores, *flags)
+  pairs = duckdb.read_parquet(f"{scores}/influence/*.parquet")
+  assert set(pairs.project("train_label = test_label").fetchall()) == {(True,)}
+  _score(experiment, scores, *flags, "--pairs=all")
+  every = duckdb.read_parquet(f"{scores}/influence/*.parquet").filter("subset_ratio = 0.7")
+  assert len(every.fetchall()) == NUM_TRAIN * NUM_TEST
+
+
+def test_scoring_without_a_data_set_leaves_labels_null(experiment, scores):
+  assert _score(experiment, scores) == 0
+  assert _manifest(scores)["options"]["pairs"] == "all"
+  for table, column in (("examples", "label"), ("cscores", "label"), ("influence", "test_label")):
+    (path,) = (
+      (scores / table).glob("*0.7*.parquet")
+      if table != "cscores"
+      else ((scores / table).glob("*.parquet"))
+    )
+    assert pq.read_table(path)[column].null_count == pq.read_table(path).num_rows
+
+
+def test_correctness_table_on_request(experiment, scores, outcomes):
+  assert _score(experiment, scores, "--correctness") == 0
+  count, correct = duckdb.sql(
+    f"select count(*), sum(correct::int) from '{scores}/correctness/*.parquet'"
+  ).fetchall()[0]
+  assert count == len(outcomes) * (NUM_TRAIN + NUM_TEST)
+  assert correct == sum(bits.sum() for outcome in outcomes for bits in outcome.unpack()[1:])
+
+
+def test_broken_runs_are_skipped_with_reasons_and_do_not_distort(
+  experiment, scores, tmp_path, capsys
+):
+  _score(experiment, tmp_path / "alone")
+  capsys.readouterr()
+  reasons = write_broken_runs(experiment, first_run=100)
+  stray = experiment / "2.0" / "1"
+  stray.mkdir(parents=True)
+  (stray / "aux_arrays.npz").touch()
+  reasons[str(stray)] = "'2.0' is not a subset ratio"
+  assert _score(experiment, scores) == 0
+  skipped = dict(duckdb.sql(f"select * from '{scores}/skipped/*.parquet'").fetchall())
+  assert set(skipped) == set(reasons)
+  for path, reason in reasons.items():
+    assert reason in skipped[path]
+  assert _manifest(scores)["runs_skipped"] == len(reasons)
+  assert f"skipped {len(reasons)} inputs" in capsys.readouterr().out
+  tables, alone = _tables(scores), _tables(tmp_path / "alone")
+  assert {**tables, "skipped": []} == alone
+
+
+def test_strict_makes_a_skipped_run_an_error(experiment, scores, capsys):
+  write_broken_runs(experiment, first_run=100)
+  assert _score(experiment, scores, "--strict") == 2
+  captured = capsys.readouterr()
+  assert captured.err.startswith(
+    f"heldout score: error: --experiment={experiment}: 8 inputs cannot"
+  )
+  assert captured.err.count("\n") == 1
+  assert not list(scores.iterdir())
+
+
+def test_no_usable_run_is_an_error(tmp_path, scores, capsys):
+  write_broken_runs(tmp_path / "runs", first_run=0)
+  assert _score(tmp_path / "runs", scores) == 2
+  assert "8 inputs cannot be used; the first: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("contents", [[], ["training.json"], ["0.7/notes"]])
+def test_an_experiment_without_runs_is_an_error(tmp_path, scores, contents, capsys):
+  for name in contents:
+    (tmp_path / "runs" / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "runs" / name).touch()
+  assert _score(tmp_path / "runs", scores) == 2
+  assert "holds no runs: they lie in <subset ratio>/<run id>/" in capsys.readouterr().err
+
+
+def test_another_experiments_scores_are_not_overwritten(experiment, scores, tmp_path, capsys):
+  assert _score(experiment, scores) == 0
+  before = _tables(scores)
+  write_experiment(tmp_path / "other", make_outcomes(0.5, range(3)))
+  assert _score(tmp_path / "other", scores) == 2
+  assert f"holds the tables of experiment {experiment}" in capsys.readouterr().err
+  assert _tables(scores) == before
+
+
+def test_scoring_again_replaces_the_tables(experiment, scores):
+  _score(experiment, scores, "--correctness")
+  before = _tables(scores)
+  write_experiment(experiment, make_outcomes(0.9, range(2)))
+  _score(experiment, scores)
+  after = _tables(scores)
+  assert "correctness" not in after
+  assert len(after["runs"]) == len(before["runs"]) + 2
+
+
+@pytest.mark.parametrize(
+  ("flags", "message"),
+  [
+    (["--dataset=digts"], "unknown data set 'digts'"),
+    (["--dataset=npz:/missing.npz"], "/missing.npz"),
+    (["--pairs=same_class"], "--pairs=same_class needs labels"),
+    (["--pairs=none"], "argument --pairs: invalid choice: 'none'"),
+    (["--top_k=0"], "--top_k=0: at least one pair"),
+    (["--min_influence=15"], "--min_influence=15.0: scores lie between -1 and 1"),
+    (["--min_memorization=nan"], "--min_memorization=nan: scores lie between -1 and 1"),
+    (["--min_inflence=0.1"], "did you mean --min_influence?"),
+  ],
+)
+def test_bad_flags_are_one_line(experiment, scores, flags, message, capsys):
+  assert _score(experiment, scores, *flags) == 2
+  error = capsys.readouterr().err
+  assert message in error
+  assert error.startswith("heldout score: error: ")
+  assert error.count("\n") == 1
+
+
+def test_runs_of_other_sizes_than_the_data_set_are_skipped(experiment, scores, dataset):
+  write_experiment(experiment, make_outcomes(0.3, [99], num_train=40))
+  assert _score(experiment, scores, f"--dataset={dataset}") == 0
+  ((_, reason),) = duckdb.sql(f"select * from '{scores}/skipped/*.parquet'").fetchall()
+  assert reason == "is of 40 training and 11 test examples, not 37 and 11"
+
+
+@pytest.mark.parametrize(
+  "flags",
+  [
+    ("--direct_num_workers=4", "--direct_running_mode=multi_threading"),
+    ("--direct_num_workers=2", "--direct_running_mode=multi_processing"),
+    ("--runner=DirectRunner",),
+  ],
+)
+def test_tables_do_not_depend_on_the_workers(experiment, scores, tmp_path, flags):
+  options = ("--min_influence=0", "--top_k=2", "--correctness")
+  assert _score(experiment, tmp_path / "one", *options) == 0
+  assert _score(experiment, scores, *options, *flags) == 0
+  assert _tables(scores) == _tables(tmp_path / "one")
+  ours, alone = _manifest(scores), _manifest(tmp_path / "one")
+  assert {**ours, "created": ""} == {**alone, "created": ""}

@@ -1,0 +1,240 @@
+import io
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import termios
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from beam_pipelines import cli
+from beam_pipelines.storage import aux_arrays
+from beam_pipelines.storage.experiment import RunKey, list_runs
+from image_datasets import load_dataset
+from models.checkpoint import read_weights
+from models.evaluator import Evaluator
+from models.run_seed import draw_subset
+from models.weights import variable_specs
+
+FAST = ("--dataset=digits", "--epochs=1", "--stack=4")
+
+
+def _train(experiment, *flags):
+  return cli.main(["train", f"--experiment={experiment}", *FAST, *flags])
+
+
+def _outcomes(experiment):
+  return {run.key: aux_arrays.read(run) for run in list_runs(str(experiment)).runs}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+  """Six runs at two ratios, in chunks of four."""
+  experiment = tmp_path_factory.mktemp("trained")
+  assert _train(experiment, "--ratios=0.5,0.7", "--runs=0:6") == 0
+  return experiment
+
+
+def test_writes_the_layout(trained):
+  runs = list_runs(str(trained)).runs
+  assert [run.key for run in runs] == [RunKey(r, i) for r in (0.5, 0.7) for i in range(6)]
+  for run in runs:
+    assert [file.name for file in run.files] == [
+      "aux_arrays.npz",
+      "checkpoints/ckpt-1.data-00000-of-00001",
+      "checkpoints/ckpt-1.index",
+    ]
+
+
+def test_the_subset_follows_from_seed_ratio_and_run(trained):
+  for key, outcome in _outcomes(trained).items():
+    in_subset, _, _ = outcome.unpack()
+    expected = draw_subset(0, key.subset_ratio, key.run, 1437)
+    assert np.flatnonzero(in_subset).tolist() == expected.tolist()
+
+
+def test_the_recorded_outcome_is_that_of_the_checkpoint(trained):
+  digits = load_dataset("digits")
+  evaluator = Evaluator(
+    "mlp",
+    np.concatenate([digits.train.images, digits.test.images]),
+    np.concatenate([digits.train.labels, digits.test.labels]),
+    num_classes=10,
+    pixel_max=digits.pixel_max,
+  )
+  run = list_runs(str(trained)).runs[7]
+  weights = read_weights(f"{run.path}/checkpoints/ckpt-1", variable_specs("mlp", 10, (8, 8, 1)))
+  _, train_correct, test_correct = aux_arrays.read(run).unpack()
+  assert np.array_equal(
+    evaluator.correct(weights), np.concatenate([train_correct, test_correct])
+  )
+
+
+def test_checkpoints_hold_epoch_and_step(trained):
+  variables = dict(tf.train.list_variables(f"{trained}/0.7/0/checkpoints/ckpt-1"))
+  assert variables["epoch/.ATTRIBUTES/VARIABLE_VALUE"] == []
+  checkpoint = tf.train.Checkpoint(
+    epoch=tf.Variable(0, dtype=tf.int64), global_step=tf.Variable(0, dtype=tf.int64)
+  )
+  checkpoint.restore(f"{trained}/0.7/0/checkpoints/ckpt-1").expect_partial()
+  assert checkpoint.epoch.numpy() == 1
+  assert checkpoint.global_step.numpy() == -(-round(0.7 * 1437) // 128)
+
+
+def test_recorded_arrays_have_the_published_names(trained):
+  with np.load(f"{trained}/0.5/3/aux_arrays.npz") as arrays:
+    assert set(arrays) == {
+      *(f"{kind}_{split}" for kind in ("correctness", "index") for split in aux_arrays.SPLITS),
+      "subsample_idx",
+    }
+
+
+def test_runs_do_not_depend_on_chunks_order_or_workers(trained, tmp_path):
+  flags = ("--direct_num_workers=2", "--direct_running_mode=multi_threading")
+  assert _train(tmp_path, "--ratios=0.7", "--runs=3:6", *flags) == 0
+  assert _train(tmp_path, "--ratios=0.7,0.5", "--runs=0:3") == 0
+  again, before = _outcomes(tmp_path), _outcomes(trained)
+  assert again == {key: before[key] for key in again}
+  assert len(again) == 9
+
+
+def test_complete_runs_are_kept_and_half_written_ones_redone(tmp_path, capsys):
+  assert _train(tmp_path, "--runs=0:3") == 0
+  before = _outcomes(tmp_path)
+  untouched = tmp_path / "0.7" / "0" / "aux_arrays.npz"
+  modified = untouched.stat().st_mtime_ns
+  half = tmp_path / "0.7" / "1"
+  (half / "aux_arrays.npz").unlink()
+  (half / "checkpoints" / "ckpt-9.index").write_bytes(b"of another training")
+  (half / f"aux_arrays.npz.{'0' * 32}.tmp").write_bytes(b"half")
+  capsys.readouterr()
+  assert _train(tmp_path, "--runs=0:4") == 0
+  assert "4 runs of mlp" in (out := capsys.readouterr().out)
+  assert "2 complete, 2 to train" in out
+  assert untouched.stat().st_mtime_ns == modified
+  after = _outcomes(tmp_path)
+  assert {key: after[key] for key in before} == before
+  assert len(after) == 4
+  assert sorted(path.name for path in half.rglob("*") if path.is_file()) == [
+    "aux_arrays.npz",
+    "ckpt-1.data-00000-of-00001",
+    "ckpt-1.index",
+  ]
+
+
+def test_nothing_to_do_is_said_and_done(trained, capsys):
+  assert _train(trained, "--ratios=0.5", "--runs=0:6") == 0
+  assert "6 complete, 0 to train" in capsys.readouterr().out
+
+
+def test_dry_run_changes_nothing(tmp_path, capsys):
+  assert _train(tmp_path / "runs", "--runs=0:200", "--dry_run") == 0
+  assert not (tmp_path / "runs").exists()
+  out = capsys.readouterr().out
+  assert out.startswith("200 runs of mlp (167,178 variables) on digits at ratios 0.7: 0 complete")
+  assert "about 137.3 MB" in out
+
+
+def test_dry_run_estimates_the_size_well(trained, capsys):
+  _train(trained, "--ratios=0.5,0.7", "--runs=0:12", "--dry_run")
+  estimate = float(capsys.readouterr().out.partition("about ")[2].split()[0])
+  written = sum(run.bytes for run in list_runs(str(trained)).runs) / 1e6
+  assert estimate == pytest.approx(written, rel=0.05)
+
+
+@pytest.mark.parametrize(
+  ("flags", "message"),
+  [
+    (["--dataset=nowhere"], "unknown data set 'nowhere'"),
+    (["--dataset=idx:/missing"], "/missing"),
+    (["--ratios=1.0"], "'1.0' is no subset ratio"),
+    (["--ratios=0.7,0"], "'0' is no subset ratio"),
+    (["--ratios=0.0001"], "0.0001 of 1,437 training examples leaves one side empty"),
+    (["--runs=5:2"], "'5:2' is no range of runs"),
+    (["--model=vgg"], "invalid choice: 'vgg'"),
+    (["--epochs=0"], "epochs is 0"),
+    (["--learning_rate=-1"], "learning_rate is -1.0"),
+    (["--stack=0"], "--stack=0"),
+    (["--seed=-1"], "--seed=-1"),
+    (["--epoch=3"], "unknown argument --epoch: did you mean --epochs?"),
+  ],
+)
+def test_bad_flags_are_one_line(tmp_path, flags, message, capsys):
+  assert _train(tmp_path / "runs", "--runs=0:1", *flags) == 2
+  error = capsys.readouterr().err
+  assert message in error
+  assert error.startswith("heldout train: error: ")
+  assert error.count("\n") == 1
+  assert not (tmp_path / "runs").exists()
+
+
+def test_one_experiment_is_one_training(trained, capsys):
+  assert _train(trained, "--runs=0:1", "--momentum=0.5") == 2
+  assert "was trained with --momentum=0.9, not 0.5" in capsys.readouterr().err
+  assert _train(trained, "--runs=0:1", "--seed=1") == 2
+  assert "was trained with --seed=0, not 1" in capsys.readouterr().err
+
+
+def test_runs_of_others_are_not_mixed_in(tmp_path, capsys):
+  (tmp_path / "0.7" / "0").mkdir(parents=True)
+  (tmp_path / "0.7" / "0" / "aux_arrays.npz").touch()
+  assert _train(tmp_path, "--runs=0:2") == 2
+  assert "holds runs without training.json" in capsys.readouterr().err
+
+
+def test_training_json_says_how(trained):
+  described = json.loads((trained / "training.json").read_text())
+  assert described["dataset"] == "digits"
+  assert described["epochs"] == 1
+  assert described["momentum"] == 0.9
+
+
+@pytest.mark.parametrize("runs_before_the_kill", [0, 1, 6])
+def test_a_killed_training_resumes(trained, tmp_path, runs_before_the_kill):
+  command = [
+    *(sys.executable, "-m", "beam_pipelines.train", f"--experiment={tmp_path}", *FAST),
+    *("--ratios=0.5,0.7", "--runs=0:6"),
+  ]
+  process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+  while process.poll() is None:
+    if sum(run.complete for run in list_runs(str(tmp_path)).runs) >= runs_before_the_kill and (
+      tmp_path / "training.json"
+    ).exists():
+      process.send_signal(signal.SIGKILL)
+      break
+    time.sleep(0.01)  # polls another process
+  assert process.wait() == -signal.SIGKILL
+  assert _train(tmp_path, "--ratios=0.5,0.7", "--runs=0:6") == 0
+  assert _outcomes(tmp_path) == _outcomes(trained)
+  assert sum(len(run.files) for run in list_runs(str(tmp_path)).runs) == 12 * 3
+
+
+def test_progress_shows_on_a_terminal_only(tmp_path):
+  """A pseudo-terminal shows runs done, the rate and the time left; a pipe shows nothing."""
+  command = [
+    *(sys.executable, "-m", "beam_pipelines.train", f"--experiment={tmp_path}", *FAST),
+    "--runs=0:4",
+  ]
+  terminal, theirs = pty.openpty()
+  termios.tcsetwinsize(theirs, (24, 100))
+  process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs)
+  os.close(theirs)
+  shown = io.BytesIO()
+  try:
+    while chunk := os.read(terminal, 4096):
+      shown.write(chunk)
+  except OSError:  # how Linux says that the other end is closed
+    pass
+  os.close(terminal)
+  assert process.wait() == 0
+  text = shown.getvalue().decode()
+  assert "4/4 runs" in text
+  assert "runs/min" in text
+  assert "left" in text
+  quiet = subprocess.run(command, capture_output=True, text=True, check=True)
+  assert quiet.stderr == ""

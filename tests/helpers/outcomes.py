@@ -1,0 +1,32 @@
+"""Outcomes to score."""
+
+import numpy as np
+
+from beam_pipelines.storage import aux_arrays, files
+from beam_pipelines.storage.experiment import RunKey
+from beam_pipelines.storage.outcome import RunOutcome
+
+NUM_TRAIN, NUM_TEST = 37, 11  # neither fills its last byte
+
+
+def make_outcomes(subset_ratio, runs, seed=0, num_train=NUM_TRAIN, num_test=NUM_TEST):
+  """Draws outcomes of runs in which some examples are easy, some hard, and some memorized."""
+  rng = np.random.default_rng([seed, round(1000 * subset_ratio)])
+  ease_in, ease_out = rng.random((2, num_train))
+  ease_test = rng.random(num_test)
+  helper = np.arange(num_test) % num_train  # the training example that a test example needs
+  outcomes = []
+  for run in runs:
+    in_subset = rng.random(num_train) < subset_ratio
+    train_correct = rng.random(num_train) < np.where(in_subset, ease_in, ease_out)
+    test_correct = rng.random(num_test) < np.where(in_subset[helper], ease_test, 0.2)
+    key = RunKey(subset_ratio, run)
+    outcomes.append(RunOutcome.pack(key, in_subset, train_correct, test_correct))
+  return outcomes
+
+
+def write_experiment(experiment, outcomes):
+  """Writes outcomes as recorded run directories."""
+  for outcome in outcomes:
+    path = files.join(outcome.key.directory(str(experiment)), "aux_arrays.npz")
+    files.write_bytes(path, aux_arrays.encode(outcome))
