@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 
 DEFAULT_RATIO = "0.7"
+
+_UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 def path(text: str) -> str:
@@ -28,6 +31,14 @@ def run_range(text: str) -> range:
       f"{text!r} is no range of runs: write START:STOP with START below STOP, such as 0:200"
     )
   return range(int(start), int(stop))
+
+
+def memory(text: str) -> int:
+  """A number of bytes, with a unit: `2GB`, `512MB`."""
+  match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]B)", text.upper())
+  if not match:
+    raise argparse.ArgumentTypeError(f"{text!r} is no amount of memory: write 2GB or 512MB")
+  return int(float(match[1]) * _UNITS[match[2]])
 
 
 def _ratio(text: str) -> float:

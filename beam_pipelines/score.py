@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import importlib.metadata
 import platform
 import sys
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,24 +18,21 @@ import numpy as np
 
 from beam_pipelines import arguments, command
 from beam_pipelines.errors import UsageError
-from beam_pipelines.storage import scores
-from beam_pipelines.storage.experiment import Listing, list_runs
+from beam_pipelines.storage import aux_arrays, scores
+from beam_pipelines.storage.experiment import Listing, RunDirectory, RunKey, list_runs
 from beam_pipelines.storage.scores import ScoresDirectory
-from beam_pipelines.transforms import read_outcomes
 from beam_pipelines.transforms.labels import Labels
-from beam_pipelines.transforms.pack_runs import TRAIN_BLOCKS, PackRuns
-from beam_pipelines.transforms.read_outcomes import ReadRecordedOutcomes, SetSizes
-from beam_pipelines.transforms.score_examples import CountOutcomes, CScoresParts, ExamplesParts
-from beam_pipelines.transforms.select_pairs import PairSelection, PairsParts
-from beam_pipelines.transforms.split_halves import Reliability
-from beam_pipelines.transforms.write_scores import (
-  CorrectnessParts,
-  Publish,
-  RunsPart,
-  SkippedPart,
-  StageParts,
-  refusal,
+from beam_pipelines.transforms.pack_runs import choose_block_size
+from beam_pipelines.transforms.read_outcomes import (
+  OUTCOMES,
+  SKIPPED,
+  ReadRecordedOutcomes,
+  ReadScoredOutcomes,
+  SetSizes,
 )
+from beam_pipelines.transforms.score_outcomes import ScoreOutcomes
+from beam_pipelines.transforms.select_pairs import PairSelection
+from beam_pipelines.transforms.write_scores import refusal
 from image_datasets import ImageDataset, describe_specs, load_dataset
 
 _VERSIONS = ("heldout", "apache-beam", "numpy", "numba", "pyarrow")
@@ -51,10 +50,28 @@ def run(argv: Sequence[str]) -> int:
     raise UsageError(
       f"--experiment={args.experiment} holds no runs: they lie in <subset ratio>/<run id>/"
     )
+  scored = _scored_runs(args.scores) if args.append else set()
+  unscored = [run for run in listing.runs if run.key not in scored]
+  sizes = _sizes(args, dataset, bool(scored))
+  block_size = choose_block_size(
+    args.worker_memory, _most_runs(listing), _num_test(sizes, unscored), args.dense
+  )
   directory = ScoresDirectory(args.scores, uuid.uuid4().hex)
   try:
     with beam.Pipeline(options=options) as pipeline:
-      _build(pipeline, args, listing, dataset, selection, directory)
+      read = _read(pipeline, unscored, listing, sizes)
+      if scored:
+        read[OUTCOMES] = _with_scored(read[OUTCOMES], args.scores)
+      _ = read | "Score" >> ScoreOutcomes(
+        directory,
+        _manifest(args, selection),
+        selection,
+        _labels(dataset),
+        block_size,
+        dense=args.dense,
+        correctness=args.correctness,
+        strict=args.strict,
+      )
   except Exception as error:
     reason = refusal(directory)
     if reason is None:
@@ -94,7 +111,15 @@ def _parser() -> command.Parser:
     help="of the training example of a selected pair",
   )
   add("--top_k", type=int, help="keep a pair only if among the k largest of either example")
+  add("--dense", action="store_true", help="also write the influence of all pairs, as Zarr")
   add("--correctness", action="store_true", help="also write one row per run and example")
+  add("--append", action="store_true", help="read only runs that --scores does not hold yet")
+  add(
+    "--worker_memory",
+    type=arguments.memory,
+    default="2GB",
+    help="memory of a worker; blocks of examples are cut to fit",
+  )
   add("--strict", action="store_true", help="fail if any run cannot be used")
   return parser
 
@@ -111,50 +136,72 @@ def _selection(args: argparse.Namespace) -> PairSelection:
   return PairSelection(args.min_influence, args.min_memorization, pairs == "same_class", args.top_k)
 
 
-def _build(
-  pipeline: beam.Pipeline,
-  args: argparse.Namespace,
-  listing: Listing,
-  dataset: ImageDataset | None,
-  selection: PairSelection,
-  directory: ScoresDirectory,
-) -> None:
+def _scored_runs(path: str) -> set[RunKey]:
+  """Returns the runs whose outcomes a scores directory keeps, if there is one."""
+  rows = scores.read_table(path, "outcomes").select(["subset_ratio", "run"]).to_pylist()
+  return {RunKey(**row) for row in rows}
+
+
+def _sizes(
+  args: argparse.Namespace, dataset: ImageDataset | None, appending: bool
+) -> SetSizes | None:
+  """Returns the sizes that every run must have, None for whatever most have.
+
+  Raises:
+    UsageError: the data set is not of the sizes of the scores to append to.
+  """
   sizes = SetSizes(len(dataset.train), len(dataset.test)) if dataset else None
+  if not appending:
+    return sizes
+  examples = scores.read_manifest(args.scores)["examples"]
+  scored = SetSizes(examples["train"], examples["test"])
+  if sizes not in (None, scored):
+    raise UsageError(
+      f"--append: {args.scores} holds scores of {scored.num_train:,} training and "
+      f"{scored.num_test:,} test examples, which is not --dataset={args.dataset}"
+    )
+  return scored
+
+
+def _most_runs(listing: Listing) -> int:
+  return max(Counter(run.key.subset_ratio for run in listing.runs).values())
+
+
+def _num_test(sizes: SetSizes | None, runs: Sequence[RunDirectory]) -> int:
+  """Returns the number of test examples, from the first readable run if need be."""
+  if sizes is not None:
+    return sizes.num_test
+  for run in runs:
+    with contextlib.suppress(aux_arrays.AuxArraysError):
+      return aux_arrays.read(run).num_test
+  return 0
+
+
+def _read(
+  pipeline: beam.Pipeline,
+  runs: Sequence[RunDirectory],
+  listing: Listing,
+  sizes: SetSizes | None,
+) -> dict[str, beam.PCollection]:
   read = (
     pipeline
-    | "Runs" >> beam.Create(listing.runs)
+    | "Runs" >> beam.Create(runs)
     | "One worker per run" >> beam.Reshuffle()
     | "Read outcomes" >> ReadRecordedOutcomes(sizes)
   )
-  outcomes = read[read_outcomes.OUTCOMES]
   listed = pipeline | "Not runs" >> beam.Create(listing.skipped)
-  skipped = (read[read_outcomes.SKIPPED], listed) | "Skipped" >> beam.Flatten()
-  labels = pipeline | "Labels" >> beam.Create([_labels(dataset)])
+  skipped = (read[SKIPPED], listed) | "Skipped" >> beam.Flatten()
+  return {OUTCOMES: read[OUTCOMES], SKIPPED: skipped}
 
-  packed = outcomes | "Pack runs" >> PackRuns()
-  counts = packed[TRAIN_BLOCKS] | "Count outcomes" >> CountOutcomes()
-  parts = [
-    counts | "Examples" >> ExamplesParts(labels),
-    counts | "C-scores" >> CScoresParts(labels),
-    packed | "Influence" >> PairsParts(selection, labels),
-    outcomes | "Runs scored" >> RunsPart(),
-    skipped | "Inputs skipped" >> SkippedPart(),
-  ]
-  if args.correctness:
-    parts.append(outcomes | "Correctness" >> CorrectnessParts())
-  _ = (
-    parts
-    | "Parts of tables" >> beam.Flatten()
-    | "Stage" >> StageParts(directory)
-    | "Publish"
-    >> Publish(
-      directory,
-      _manifest(args, selection),
-      ratios=packed | "Reliability" >> Reliability(selection, labels),
-      skipped=skipped,
-      strict=args.strict,
-    )
+
+def _with_scored(outcomes: beam.PCollection, path: str) -> beam.PCollection:
+  scored = (
+    outcomes.pipeline
+    | "Parts of outcomes" >> beam.Create(scores.list_parts(path, "outcomes"))
+    | "One worker per part" >> beam.Reshuffle()
+    | "Read scored outcomes" >> ReadScoredOutcomes()
   )
+  return (outcomes, scored) | "New and scored" >> beam.Flatten()
 
 
 def _labels(dataset: ImageDataset | None) -> Labels:
@@ -179,6 +226,7 @@ def _manifest(args: argparse.Namespace, selection: PairSelection) -> dict[str, A
       "min_influence": selection.min_influence,
       "min_memorization": selection.min_memorization,
       "top_k": selection.top_k,
+      "dense": args.dense,
       "correctness": args.correctness,
       "strict": args.strict,
     },
@@ -188,7 +236,8 @@ def _manifest(args: argparse.Namespace, selection: PairSelection) -> dict[str, A
 def _print_summary(path: str) -> None:
   manifest = scores.read_manifest(path)
   print(
-    f"scored {manifest['runs_used']:,} runs at {len(manifest['ratios'])} subset ratios, "
+    f"scored {manifest['runs_used']:,} runs at subset ratios "
+    f"{', '.join(str(ratio['subset_ratio']) for ratio in manifest['ratios'])}: "
     f"{manifest['rows'].get('influence', 0):,} influence pairs, into {path}"
   )
   if manifest["runs_skipped"]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from beam_pipelines.errors import UsageError
-from beam_pipelines.storage import files
+from beam_pipelines.storage import dense, files
 from beam_pipelines.storage.tables import SCORE_TABLES
 
 MANIFEST = "manifest.json"
@@ -24,11 +24,11 @@ _TABLE_FILE = re.compile(r"(?P<table>\w+)/[^/]+\.parquet")
 
 @dataclasses.dataclass(frozen=True)
 class StagedPart:
-  """A Parquet file that one job has written and not yet published.
+  """A file that one job has written and not yet published.
 
   Attributes:
-    table: the table that it is a part of.
-    name: its file name, the same whenever the same rows are written.
+    table: the table (or Zarr group) that it is a part of.
+    name: its name in the table's directory, the same whenever the same rows are written.
     rows: how many rows it holds.
   """
 
@@ -74,13 +74,14 @@ class ScoresDirectory:
     """
     incomplete = {"experiment": manifest["experiment"], "complete": False}
     files.write_json(files.join(self.path, MANIFEST), incomplete)
-    moves = [(self._staged(part), self._published(part)) for part in parts]
-    files.move(move for move in moves if files.exists(move[0]))
-    kept = {self._published(part) for part in parts}
+    # A part may be named more than once, and was moved already if a stopped publication goes on.
+    moves = {self._staged(part): self._published(part) for part in parts}
+    files.move((source, target) for source, target in moves.items() if files.exists(source))
+    kept = set(moves.values())
     listed = files.list_files(self.path)
-    tables = (files.join(self.path, info.name) for info in listed if _is_table_file(info.name))
-    files.delete(path for path in tables if path not in kept)
-    for table in SCORE_TABLES.keys() - {part.table for part in parts}:
+    ours = (files.join(self.path, info.name) for info in listed if _is_ours(info.name))
+    files.delete(path for path in ours if path not in kept)
+    for table in {*SCORE_TABLES, dense.GROUP} - {part.table for part in parts}:
       files.delete_directory(files.join(self.path, table))
     stagings = {info.name.partition("/")[0] for info in listed if info.name.startswith(_STAGING)}
     for staging in stagings:
@@ -130,17 +131,31 @@ def read_manifest(scores: str) -> dict[str, Any]:
 
 def read_table(scores: str, name: str) -> pa.Table:
   """Returns all rows of a score table, in the order of its parts' names."""
-  parts = [
-    pq.read_table(io.BytesIO(files.read_bytes(files.join(scores, info.name))))
+  parts = [read_part(path) for path in list_parts(scores, name)]
+  return pa.concat_tables(parts) if parts else SCORE_TABLES[name].empty_table()
+
+
+def list_parts(scores: str, name: str) -> list[str]:
+  """Returns the paths of a score table's Parquet files, sorted."""
+  return [
+    files.join(scores, info.name)
     for info in files.list_files(scores)
     if info.name.startswith(f"{name}/") and _is_table_file(info.name)
   ]
-  return pa.concat_tables(parts) if parts else SCORE_TABLES[name].empty_table()
+
+
+def read_part(path: str) -> pa.Table:
+  """Returns the rows of one of a score table's Parquet files."""
+  return pq.read_table(io.BytesIO(files.read_bytes(path)))
 
 
 def _is_table_file(name: str) -> bool:
   match = _TABLE_FILE.fullmatch(name)
   return match is not None and match["table"] in SCORE_TABLES
+
+
+def _is_ours(name: str) -> bool:
+  return _is_table_file(name) or name.startswith(f"{dense.GROUP}/")
 
 
 def _read_manifest(scores: str) -> dict[str, Any] | None:

@@ -84,6 +84,32 @@ SCORE_TABLES: dict[str, pa.Schema] = {
     _column("influence_se", pa.float64(), "Agresti-Caffo standard error of the influence."),
     _column("memorization", pa.float64(), "Memorization of the training example.", nullable=True),
   ),
+  "train_influence": _table(
+    "What the selected pairs say of training examples, one row per subset ratio and example.",
+    _column("subset_ratio", pa.float64(), _RATIO),
+    _column("example", pa.int64(), _EXAMPLE),
+    _column("label", pa.int64(), _LABEL, nullable=True),
+    _column("pairs", pa.int64(), "Selected pairs that the example is in."),
+    _column(
+      "largest_influence",
+      pa.float64(),
+      "Largest influence among them; null if there is none.",
+      nullable=True,
+    ),
+  ),
+  "test_influence": _table(
+    "What the selected pairs say of test examples, one row per subset ratio and example.",
+    _column("subset_ratio", pa.float64(), _RATIO),
+    _column("example", pa.int64(), "Index of the example in the original test set."),
+    _column("label", pa.int64(), _LABEL, nullable=True),
+    _column("pairs", pa.int64(), "Selected pairs that the example is in."),
+    _column(
+      "largest_influence",
+      pa.float64(),
+      "Largest influence among them; null if there is none.",
+      nullable=True,
+    ),
+  ),
   "runs": _table(
     "One row per run that was scored.",
     _column("subset_ratio", pa.float64(), _RATIO),
@@ -106,6 +132,17 @@ SCORE_TABLES: dict[str, pa.Schema] = {
     "One row per input that was not used.",
     _column("path", pa.string(), "Where the input lies."),
     _column("reason", pa.string(), "Why it was not used."),
+  ),
+  "outcomes": _table(
+    "One row per run: its outcome as bits, from which `--append` goes on. Bit e % 8 of byte e // 8 "
+    "is example e.",
+    _column("subset_ratio", pa.float64(), _RATIO),
+    _column("run", pa.int64(), "Run id, unique within the subset ratio."),
+    _column("num_train", pa.int64(), "Training examples."),
+    _column("num_test", pa.int64(), "Test examples."),
+    _column("in_subset", pa.binary(), "Whether the run saw each training example."),
+    _column("train_correct", pa.binary(), "Whether it classifies each one correctly."),
+    _column("test_correct", pa.binary(), "Whether it classifies each test example correctly."),
   ),
   "correctness": _table(
     "One row per run and example: what every score is counted from. Written on request.",

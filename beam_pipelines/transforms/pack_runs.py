@@ -10,12 +10,16 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.pvalue import TaggedOutput
 
+from beam_pipelines.errors import UsageError
 from beam_pipelines.storage.outcome import RunOutcome
 from estimators.bits import transpose_runs
 
 TRAIN_BLOCKS = "train_blocks"
 TEST_SETS = "test_sets"
 
+
+_PROCESS_BYTES = 700_000_000
+_BLOCK_SIZES = (64, 16_384)  # smallest and largest
 
 # The subset ratio, and the index of the block's first training example. A plain tuple, because Beam
 # knows how to encode that as a key.
@@ -78,6 +82,34 @@ class PackRuns(beam.PTransform):
       | "Stack test rows" >> beam.CombinePerKey(_StackRows())
       | "Transpose test rows" >> beam.MapTuple(_test_set),
     }
+
+
+def choose_block_size(worker_memory: int, runs: int, num_test: int, dense: bool) -> int:
+  """Returns how many training examples a block may have, a multiple of 8, within a worker's memory.
+
+  A quarter of what is left beside the process itself and the test set goes to one block: its packed
+  bits, a copy of them, one byte per run and example while halves of the runs are compared, and
+  for a dense matrix 8 bytes per pair.
+
+  Args:
+    worker_memory: bytes.
+    runs: most runs at any subset ratio.
+    num_test: test examples.
+    dense: whether the dense matrix is written.
+
+  Raises:
+    UsageError: the memory does not hold even the smallest block.
+  """
+  per_example = runs * 1.5 + (8 * num_test if dense else 0)
+  left = worker_memory - _PROCESS_BYTES - num_test * runs * 1.5
+  block_size = int(left / 4 / per_example) // 8 * 8
+  if block_size < _BLOCK_SIZES[0]:
+    needed = worker_memory - left + 4 * per_example * _BLOCK_SIZES[0]
+    raise UsageError(
+      f"--worker_memory={worker_memory / 1e9:.2f}GB is too little for {runs:,} runs and "
+      f"{num_test:,} test examples: give at least {needed / 1e9:.2f}GB"
+    )
+  return min(block_size, _BLOCK_SIZES[1])
 
 
 class _Row(NamedTuple):

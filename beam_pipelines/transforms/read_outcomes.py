@@ -12,6 +12,8 @@ from apache_beam.pvalue import AsSingleton, TaggedOutput
 from beam_pipelines.storage import aux_arrays
 from beam_pipelines.storage.experiment import RunDirectory, Skipped
 from beam_pipelines.storage.outcome import RunOutcome
+from beam_pipelines.storage.outcomes_table import decode_outcomes
+from beam_pipelines.storage.scores import read_part
 
 OUTCOMES = "outcomes"
 SKIPPED = "skipped"
@@ -55,6 +57,27 @@ class ReadRecordedOutcomes(beam.PTransform):
     ).with_outputs(SKIPPED, main=OUTCOMES)
     skipped = (read[SKIPPED], checked[SKIPPED]) | "All skipped" >> beam.Flatten()
     return {OUTCOMES: checked[OUTCOMES], SKIPPED: skipped}
+
+
+@dataclasses.dataclass
+class ReadScoredOutcomes(beam.PTransform):
+  """Reads the outcomes that a scores directory was made of.
+
+  Input: paths of parts of its `outcomes` table. Output: `RunOutcome`s.
+  """
+
+  def expand(self, parts: beam.PCollection[str]) -> beam.PCollection[RunOutcome]:
+    """Reads each part."""
+    return parts | "Read part" >> beam.FlatMap(lambda path: decode_outcomes(read_part(path)))
+
+
+def common_sizes(outcomes: beam.PCollection[RunOutcome]) -> beam.PCollection[SetSizes]:
+  """Returns the sizes that all outcomes share, as a singleton; (0, 0) without outcomes."""
+  return (
+    outcomes
+    | "Sizes of outcomes" >> beam.Map(_sizes)
+    | "Any sizes" >> beam.CombineGlobally(lambda sizes: max(sizes, default=SetSizes(0, 0)))
+  )
 
 
 class _Read(beam.DoFn):

@@ -75,12 +75,12 @@ class MemorizedPairs:
 
 
 @dataclasses.dataclass
-class PairsParts(beam.PTransform):
-  """Rows of the `influence` table.
+class SelectPairs(beam.PTransform):
+  """Selects influence pairs.
 
-  Input: the output of `PackRuns`. Output: a `Part` per block, or with `top_k`, which needs all
-  pairs of a test example together, per subset ratio. The test set of a subset ratio is a side
-  input. Cost: one AND and popcount per 64 runs and pair that the selection may contain.
+  Input: the output of `PackRuns`. Output: `(BlockKey, MemorizedPairs)` per block, or with `top_k`,
+  which needs all pairs of a test example together, per subset ratio. The test set of a subset ratio
+  is a side input. Cost: one AND and popcount per 64 runs and pair that the selection may contain.
 
   Args:
     selection: which pairs to keep.
@@ -90,20 +90,36 @@ class PairsParts(beam.PTransform):
   selection: PairSelection
   labels: beam.PCollection[Labels]
 
-  def expand(self, packed: dict[str, beam.PCollection]) -> beam.PCollection[Part]:
+  def expand(self, packed: dict[str, beam.PCollection]) -> beam.PCollection:
     """Selects in each block, merges where needed."""
-    labels = AsSingleton(self.labels)
-    selected = packed[TRAIN_BLOCKS] | "Select pairs" >> beam.Map(
-      _select_in_block, AsDict(packed[TEST_SETS]), labels, self.selection
+    selected = packed[TRAIN_BLOCKS] | "Select in block" >> beam.Map(
+      _select_in_block, AsDict(packed[TEST_SETS]), AsSingleton(self.labels), self.selection
     )
-    if self.selection.top_k is not None:
-      selected = (
-        selected
-        | "Key by subset ratio" >> beam.Map(lambda keyed: (keyed[0][0], keyed[1]))
-        | "Gather blocks" >> beam.GroupByKey()
-        | "Keep top k" >> beam.Map(_merge_blocks, self.selection.top_k)
-      )
-    return selected | "Influence table" >> beam.Map(_influence_part, labels)
+    if self.selection.top_k is None:
+      return selected
+    return (
+      selected
+      | "Key by subset ratio" >> beam.Map(lambda keyed: (keyed[0][0], keyed[1]))
+      | "Gather blocks" >> beam.GroupByKey()
+      | "Keep top k" >> beam.Map(_merge_blocks, self.selection.top_k)
+    )
+
+
+@dataclasses.dataclass
+class PairsParts(beam.PTransform):
+  """Rows of the `influence` table.
+
+  Input: the output of `SelectPairs`. Output: a `Part` per element.
+
+  Args:
+    labels: a singleton `Labels`.
+  """
+
+  labels: beam.PCollection[Labels]
+
+  def expand(self, selected: beam.PCollection) -> beam.PCollection[Part]:
+    """Scores the pairs."""
+    return selected | "Influence table" >> beam.Map(_influence_part, AsSingleton(self.labels))
 
 
 def _select_in_block(

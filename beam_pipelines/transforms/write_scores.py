@@ -10,13 +10,16 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-from apache_beam.pvalue import AsList
+from apache_beam.pvalue import AsList, AsSingleton
 
 from beam_pipelines.storage import files
 from beam_pipelines.storage.experiment import Skipped
 from beam_pipelines.storage.outcome import RunOutcome
+from beam_pipelines.storage.outcomes_table import encode_outcomes
 from beam_pipelines.storage.scores import ScoresDirectory, StagedPart
 from beam_pipelines.storage.tables import SCORE_TABLES, make_table
+
+_RUNS_PER_PART = 64
 
 
 class Part(NamedTuple):
@@ -66,6 +69,20 @@ class SkippedPart(beam.PTransform):
 
 
 @dataclasses.dataclass
+class OutcomesParts(beam.PTransform):
+  """Rows of the `outcomes` table. Input: `RunOutcome`s. Output: a `Part` per 64 run ids."""
+
+  def expand(self, outcomes: beam.PCollection[RunOutcome]) -> beam.PCollection[Part]:
+    """Groups neighbouring runs."""
+    return (
+      outcomes
+      | "Key by neighbours" >> beam.Map(_key_by_neighbours)
+      | "Gather neighbours" >> beam.GroupByKey()
+      | "Outcomes table" >> beam.MapTuple(_outcomes_part)
+    )
+
+
+@dataclasses.dataclass
 class CorrectnessParts(beam.PTransform):
   """Rows of the `correctness` table. Input: `RunOutcome`s. Output: a `Part` per run."""
 
@@ -83,6 +100,7 @@ class Publish(beam.PTransform):
   Args:
     scores: where they are staged.
     manifest: what is known of the job before it runs.
+    sizes: how many training and test examples there are, a singleton.
     ratios: one dict per subset ratio, for the manifest.
     skipped: the inputs that were not used.
     strict: refuse to publish if there is any of them.
@@ -90,6 +108,7 @@ class Publish(beam.PTransform):
 
   scores: ScoresDirectory
   manifest: dict[str, Any]
+  sizes: beam.PCollection[tuple[int, int]]
   ratios: beam.PCollection[dict[str, Any]]
   skipped: beam.PCollection[Skipped]
   strict: bool = False
@@ -102,6 +121,7 @@ class Publish(beam.PTransform):
       | "Publish tables"
       >> beam.Map(
         _publish,
+        AsSingleton(self.sizes),
         AsList(parts),
         AsList(self.ratios),
         AsList(self.skipped),
@@ -119,6 +139,7 @@ def refusal(scores: ScoresDirectory) -> str | None:
 
 def _publish(
   manifest: dict[str, Any],
+  sizes: tuple[int, int],
   parts: Sequence[StagedPart],
   ratios: Iterable[dict[str, Any]],
   skipped: Sequence[Skipped],
@@ -136,6 +157,7 @@ def _publish(
     raise RuntimeError(what)
   manifest = {
     **manifest,
+    "examples": {"train": sizes[0], "test": sizes[1]},
     "runs_used": rows["runs"],
     "runs_skipped": rows["skipped"],
     "ratios": sorted(ratios, key=lambda ratio: ratio["subset_ratio"]),
@@ -165,6 +187,17 @@ def _summarise(outcome: RunOutcome) -> dict[str, Any]:
 def _runs_part(summaries: Iterable[dict[str, Any]]) -> Part:
   ordered = sorted(summaries, key=lambda row: (row["subset_ratio"], row["run"]))
   return Part("runs", "all", pa.Table.from_pylist(ordered, schema=SCORE_TABLES["runs"]))
+
+
+def _key_by_neighbours(outcome: RunOutcome) -> tuple[tuple[float, int], RunOutcome]:
+  first = outcome.key.run - outcome.key.run % _RUNS_PER_PART
+  return (outcome.key.subset_ratio, first), outcome
+
+
+def _outcomes_part(key: tuple[float, int], outcomes: Iterable[RunOutcome]) -> Part:
+  ordered = sorted(outcomes, key=lambda outcome: outcome.key)
+  name = f"ratio-{key[0]}-runs-from-{key[1]:06d}"
+  return Part("outcomes", name, encode_outcomes(ordered))
 
 
 def _correctness_part(outcome: RunOutcome) -> Part:

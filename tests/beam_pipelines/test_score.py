@@ -1,9 +1,11 @@
 import json
+from pathlib import Path
 
 import duckdb
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import zarr
 from cases import write_broken_runs
 from outcomes import NUM_TEST, NUM_TRAIN, make_outcomes, write_experiment
 
@@ -17,7 +19,7 @@ def _score(experiment, scores, *flags):
 def _tables(scores):
   """All tables as lists of rows, as a consumer would read them, in a canonical order."""
   tables = {}
-  for directory in sorted(path for path in scores.iterdir() if path.is_dir()):
+  for directory in sorted({path.parent for path in scores.glob("*/*.parquet")}):
     query = f"select * from '{directory}/*.parquet'"
     tables[directory.name] = sorted(duckdb.sql(query).fetchall(), key=repr)
   return tables
@@ -68,7 +70,10 @@ def dataset(tmp_path):
 def test_writes_tables_and_manifest(experiment, scores, dataset, outcomes, capsys):
   assert _score(experiment, scores, f"--dataset={dataset}", "--min_influence=0") == 0
   tables = _tables(scores)
-  assert set(tables) == {"examples", "cscores", "influence", "runs", "skipped"}
+  assert set(tables) == {
+    *("examples", "cscores", "influence", "train_influence", "test_influence"),
+    *("runs", "outcomes", "skipped"),
+  }
   assert len(tables["examples"]) == 2 * NUM_TRAIN
   assert len(tables["cscores"]) == NUM_TRAIN
   assert len(tables["runs"]) == len(outcomes)
@@ -83,7 +88,7 @@ def test_writes_tables_and_manifest(experiment, scores, dataset, outcomes, capsy
   assert [ratio["subset_ratio"] for ratio in manifest["ratios"]] == [0.3, 0.7]
   assert [ratio["runs"] for ratio in manifest["ratios"]] == [12, 70]
   out = capsys.readouterr().out
-  assert out.startswith("scored 82 runs at 2 subset ratios")
+  assert out.startswith("scored 82 runs at subset ratios 0.3, 0.7: ")
 
 
 def test_every_pair_is_of_one_class_unless_all_are_asked_for(experiment, scores, dataset):
@@ -226,3 +231,74 @@ def test_tables_do_not_depend_on_the_workers(experiment, scores, tmp_path, flags
   assert _tables(scores) == _tables(tmp_path / "one")
   ours, alone = _manifest(scores), _manifest(tmp_path / "one")
   assert {**ours, "created": ""} == {**alone, "created": ""}
+
+
+def test_dense_influence_is_that_of_every_pair(experiment, scores):
+  flags = ("--min_influence=-1", "--min_memorization=-1", "--dense")
+  assert _score(experiment, scores, *flags, "--worker_memory=701MB") == 0
+  group = zarr.open_group(str(scores / "influence.zarr"), mode="r")
+  assert sorted(group) == ["ratio-0.3", "ratio-0.7"]
+  for ratio in (0.3, 0.7):
+    matrix = group[f"ratio-{ratio}"]
+    assert (matrix.shape, matrix.dtype) == ((NUM_TRAIN, NUM_TEST), np.float32)
+    expected = np.full(matrix.shape, np.nan, np.float32)
+    pairs = duckdb.read_parquet(f"{scores}/influence/*.parquet").filter(f"subset_ratio = {ratio}")
+    for train, test, influence in pairs.project(
+      "train_example, test_example, influence"
+    ).fetchall():
+      expected[train, test] = influence
+    assert np.array_equal(matrix[:], expected, equal_nan=True)
+  assert _manifest(scores)["rows"]["influence.zarr"] == 2 * NUM_TRAIN
+  assert _score(experiment, scores) == 0
+  assert not (scores / "influence.zarr").exists()
+
+
+def test_summaries_are_those_of_the_selected_pairs(experiment, scores):
+  _score(experiment, scores, "--min_influence=0.1", "--min_memorization=-1")
+  pairs = duckdb.read_parquet(f"{scores}/influence/*.parquet").fetchall()
+  columns = duckdb.read_parquet(f"{scores}/influence/*.parquet").columns
+  rows = [dict(zip(columns, row, strict=True)) for row in pairs]
+  for side, size in (("train", NUM_TRAIN), ("test", NUM_TEST)):
+    summary = duckdb.read_parquet(f"{scores}/{side}_influence/*.parquet").fetchall()
+    assert len(summary) == 2 * size
+    for ratio, example, _, count, largest in summary:
+      found = [
+        row["influence"]
+        for row in rows
+        if (row["subset_ratio"], row[f"{side}_example"]) == (ratio, example)
+      ]
+      assert count == len(found)
+      assert largest == max(found, default=None)
+
+
+def test_appending_equals_scoring_everything_at_once(tmp_path, scores, outcomes):
+  options = ("--min_influence=0", "--dense", "--correctness")
+  write_experiment(tmp_path / "runs", outcomes[::3])
+  assert _score(tmp_path / "runs", scores, *options, "--append") == 0
+  write_experiment(tmp_path / "runs", outcomes + make_outcomes(0.9, range(3)))
+  for outcome in outcomes[::3]:  # what was scored need not be read again
+    (Path(outcome.key.directory(str(tmp_path / "runs"))) / "aux_arrays.npz").write_bytes(b"gone")
+  assert _score(tmp_path / "runs", scores, *options, "--append") == 0
+  write_experiment(tmp_path / "runs", outcomes)
+  assert _score(tmp_path / "runs", tmp_path / "at-once", *options) == 0
+  assert _tables(scores) == _tables(tmp_path / "at-once")
+  appended, at_once = _manifest(scores), _manifest(tmp_path / "at-once")
+  assert {**appended, "created": ""} == {**at_once, "created": ""}
+  for ratio in (0.3, 0.7, 0.9):
+    matrices = [
+      zarr.open_array(str(path / "influence.zarr"), path=f"ratio-{ratio}", mode="r")[:]
+      for path in (scores, tmp_path / "at-once")
+    ]
+    assert np.array_equal(*matrices, equal_nan=True)
+
+
+def test_appending_needs_a_data_set_of_the_same_sizes(experiment, scores, capsys):
+  _score(experiment, scores)
+  assert _score(experiment, scores, "--append", "--dataset=digits") == 2
+  message = "holds scores of 37 training and 11 test examples, which is not --dataset=digits"
+  assert message in capsys.readouterr().err
+
+
+def test_too_little_memory_is_said(experiment, scores, capsys):
+  assert _score(experiment, scores, "--worker_memory=0.1GB") == 2
+  assert "--worker_memory=0.10GB is too little for 70 runs" in capsys.readouterr().err

@@ -6,6 +6,7 @@ from outcomes import NUM_TEST, NUM_TRAIN, make_outcomes
 from beam_pipelines.storage import scores
 from beam_pipelines.storage.experiment import Skipped
 from beam_pipelines.storage.scores import ScoresDirectory
+from beam_pipelines.transforms.read_outcomes import common_sizes
 from beam_pipelines.transforms.write_scores import (
   CorrectnessParts,
   Publish,
@@ -79,7 +80,8 @@ class _Write(beam.PTransform):
     outcomes = elements | "Runs" >> beam.Filter(lambda element: not isinstance(element, Skipped))
     ratios = elements.pipeline | "Ratios" >> beam.Create([{"subset_ratio": 0.5}])
     parts = [outcomes | RunsPart(), skipped | SkippedPart()] | beam.Flatten()
-    publish = Publish(self.directory, {"experiment": "e"}, ratios, skipped, self.strict)
+    sizes = common_sizes(outcomes)
+    publish = Publish(self.directory, {"experiment": "e"}, sizes, ratios, skipped, self.strict)
     return parts | StageParts(self.directory) | publish
 
 
@@ -89,6 +91,7 @@ def test_the_manifest_counts_what_was_published(tmp_path):
   run_eagerly(_Write(directory, strict=False), elements)
   assert scores.read_manifest(str(tmp_path)) == {
     "experiment": "e",
+    "examples": {"train": NUM_TRAIN, "test": NUM_TEST},
     "runs_used": 3,
     "runs_skipped": 1,
     "ratios": [{"subset_ratio": 0.5}],
