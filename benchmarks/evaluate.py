@@ -35,6 +35,7 @@ def main() -> None:
   parser.add_argument("--idx", type=Path, metavar="DIR", help="MNIST's four IDX files; else noise")
   parser.add_argument("--quick", action="store_true", help="a tenth of the checkpoints")
   parser.add_argument("--batch", type=int, default=128, help="plain way's batch (%(default)s)")
+  parser.add_argument("--eager", action="store_true", help="plain way without tf.function")
   options = parser.parse_args()
 
   images, labels = read_mnist(options.idx) if options.idx else draw_examples(70_000)
@@ -44,17 +45,23 @@ def main() -> None:
       checkpoints //= 10
     with tempfile.TemporaryDirectory() as directory:
       prefixes = write_checkpoints(Path(directory), model_name, checkpoints)
-      compare(model_name, prefixes, images[:count], labels[:count], options.batch)
+      compare(model_name, prefixes, images[:count], labels[:count], options)
 
 
 def compare(
-  model_name: str, prefixes: list[str], images: np.ndarray, labels: np.ndarray, batch: int
+  model_name: str,
+  prefixes: list[str],
+  images: np.ndarray,
+  labels: np.ndarray,
+  options: argparse.Namespace,
 ) -> None:
   ours, evaluator = timed(build_evaluator, model_name, images, labels)
   plain = 0.0
   # The two ways take turns, so that whatever else the machine does slows both.
   for prefix in prefixes:
-    seconds, expected = timed(plain_correct, model_name, prefix, images, labels, batch)
+    seconds, expected = timed(
+      plain_correct, model_name, prefix, images, labels, options.batch, options.eager
+    )
     plain += seconds
     seconds, actual = timed(evaluate, evaluator, model_name, prefix)
     ours += seconds
@@ -67,14 +74,19 @@ def compare(
 
 
 def plain_correct(
-  model_name: str, prefix: str, images: np.ndarray, labels: np.ndarray, batch: int
+  model_name: str, prefix: str, images: np.ndarray, labels: np.ndarray, batch: int, eager: bool
 ) -> np.ndarray:
   model = build_model(model_name, NUM_CLASSES)
   checkpoint = tf.train.Checkpoint(
     model=model, epoch=tf.Variable(0, dtype=tf.int64), global_step=tf.Variable(0, dtype=tf.int64)
   )
   checkpoint.restore(prefix)
-  forward = tf.function(lambda pixels: model(pixels, is_training=False))
+
+  def forward(pixels: tf.Tensor) -> tf.Tensor:
+    return model(pixels, is_training=False)
+
+  if not eager:
+    forward = tf.function(forward)
   correct = []
   for start in range(0, len(images), batch):
     pixels = images[start : start + batch].astype(np.float32) / np.float32(PIXEL_MAX)

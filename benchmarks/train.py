@@ -5,7 +5,8 @@ takes one step, and a Python loop over batches cut from NumPy float arrays. Its 
 are built and compiled once, before the clock starts, and every run starts them afresh: a new module
 for every run, as a script would make it, compiles its step again each time, which the digits show
 in a line of its own. All ways train the same subsets with the default hyper-parameters, take turns
-in one process, and are compared by the medians of their rounds.
+in one process, and are compared by the medians of their rounds. Seconds of processor time are there
+because they hold still when other work shares the machine.
 
   python benchmarks/train.py --idx DIR --accuracy
 """
@@ -145,20 +146,22 @@ def stacked_ways(dataset: ImageDataset) -> dict[str, Way]:
 
 def compare(name: str, dataset: ImageDataset, ways: Mapping[str, Way], rounds: int) -> None:
   """Prints what a run costs each way, in turns, after one turn that compiles."""
-  seconds: dict[str, list[float]] = {way: [] for way in ways}
+  seconds: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
   for turn in range(-1, rounds):
     for label, way in ways.items():
-      elapsed = timed(functools.partial(way.train, first_run=(turn + 1) * 100))
+      wall, processor = timed(functools.partial(way.train, first_run=(turn + 1) * 100))
       if turn >= 0:
-        seconds[label].append(elapsed / way.runs_per_turn)
+        seconds[label].append((wall / way.runs_per_turn, processor / way.runs_per_turn))
   subset = round(RATIO * len(dataset.train))
   print(f"{name}: {subset:,} of {len(dataset.train):,} examples, {PLAIN.epochs} epochs")
-  print(f"  {'way':<24} {'s per run':>10} {'fastest':>9} {'examples/s':>11} {'ratio':>6}")
-  medians = {label: float(np.median(values)) for label, values in seconds.items()}
-  for label, median in medians.items():
+  print(
+    f"  {'way':<24} {'s per run':>10} {'fastest':>9} {'CPU s':>8} {'examples/s':>11} {'ratio':>6}"
+  )
+  medians = {label: np.median(values, axis=0) for label, values in seconds.items()}
+  for label, (wall, processor) in medians.items():
     print(
-      f"  {label:<24} {median:10.4f} {min(seconds[label]):9.4f}"
-      f" {subset * PLAIN.epochs / median:11,.0f} {medians['plain'] / median:6.2f}",
+      f"  {label:<24} {wall:10.4f} {min(seconds[label])[0]:9.4f} {processor:8.4f}"
+      f" {subset * PLAIN.epochs / wall:11,.0f} {medians['plain'][0] / wall:6.2f}",
       flush=True,
     )
 
@@ -187,10 +190,11 @@ def compare_accuracies(dataset: ImageDataset, ways: Mapping[str, Way], runs: int
     )
 
 
-def timed(work: Callable[[], object]) -> float:
-  start = time.perf_counter()
+def timed(work: Callable[[], object]) -> tuple[float, float]:
+  """Returns the seconds that passed and those that the process's threads computed."""
+  wall, processor = time.perf_counter(), time.process_time()
   work()
-  return time.perf_counter() - start
+  return time.perf_counter() - wall, time.process_time() - processor
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ Pure arithmetic on NumPy arrays, compiled by Numba where it counts. Outcomes are
 array([0.5, 0.5])
 """
 
-from estimators.bits import pack_examples, pack_runs, popcount, transpose_runs, words_for
+from estimators.bits import keep_runs, pack_examples, pack_runs, popcount, transpose_runs, words_for
 from estimators.counts import InOutCounts, count_outcomes
 from estimators.false_pairs import expected_false_pairs
 from estimators.influence import cooccurrence, influence_block
@@ -23,8 +23,8 @@ from estimators.pairs import (
 )
 from estimators.reliability import (
   Moments,
+  PairOverlap,
   curve_runs,
-  jaccard,
   reliability_curve,
   spearman_brown,
   split_half_moments,
@@ -38,6 +38,7 @@ __all__ = [
   "InOutCounts",
   "InfluencePairs",
   "Moments",
+  "PairOverlap",
   "PairSummary",
   "accuracy",
   "c_scores",
@@ -47,7 +48,7 @@ __all__ = [
   "curve_runs",
   "expected_false_pairs",
   "influence_block",
-  "jaccard",
+  "keep_runs",
   "keep_top_k",
   "merge_pairs",
   "pack_examples",

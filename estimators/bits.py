@@ -93,6 +93,18 @@ def popcount(bits: np.ndarray) -> np.ndarray:
   return np.bitwise_count(bits).sum(axis=-1, dtype=np.int64)
 
 
+def check_bits(name: str, bits: np.ndarray, runs: int) -> None:
+  """Raises ValueError, naming the argument, unless these are run-packed bits of `runs` runs."""
+  words = words_for(runs)
+  if bits.dtype != np.uint64 or bits.ndim != 2 or bits.shape[1] != words:
+    raise ValueError(
+      f"{name} is {bits.dtype} {list(bits.shape)}: pass run-packed bits of {runs} runs, "
+      f"uint64 [examples, {words}]"
+    )
+  if runs % WORD_BITS and (bits[:, -1] >> np.uint64(runs % WORD_BITS)).any():
+    raise ValueError(f"{name} has bits set beyond run {runs - 1}: padding bits must be 0")
+
+
 @numba.njit(nogil=True, cache=True)
 def _transpose(rows: np.ndarray, bits: np.ndarray, first_word: int) -> None:
   """Writes uint64 rows [512, columns] of runs to bits [examples, first_word : first_word + 8].

@@ -5,10 +5,10 @@ from typing import Self
 
 import numpy as np
 
-from estimators.bits import pack_runs, popcount, words_for
+from estimators.bits import check_bits, pack_runs, popcount
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class InOutCounts:
   """Counts over runs, per example or per pair: all a score is made of.
 
@@ -90,15 +90,3 @@ def count_outcomes(
   correct_in = popcount(member_bits & correct_bits).astype(np.int32)
   correct = popcount(correct_bits).astype(np.int32)
   return InOutCounts(runs_in, np.int32(runs) - runs_in, correct_in, correct - correct_in)
-
-
-def check_bits(name: str, bits: np.ndarray, runs: int) -> None:
-  """Raises ValueError, naming the argument, unless these are run-packed bits of `runs` runs."""
-  words = words_for(runs)
-  if bits.dtype != np.uint64 or bits.ndim != 2 or bits.shape[1] != words:
-    raise ValueError(
-      f"{name} is {bits.dtype} {list(bits.shape)}: pass run-packed bits of {runs} runs, "
-      f"uint64 [examples, {words}]"
-    )
-  if runs % 64 and (bits[:, -1] >> np.uint64(runs % 64)).any():
-    raise ValueError(f"{name} has bits set beyond run {runs - 1}: padding bits must be 0")

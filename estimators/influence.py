@@ -3,8 +3,7 @@
 import numpy as np
 
 from estimators import kernels
-from estimators.bits import popcount
-from estimators.counts import check_bits
+from estimators.bits import check_bits, popcount
 from estimators.tiles import map_rows, tile_bits, tiles_for
 from estimators.vectors import LANES
 

@@ -10,7 +10,7 @@ from estimators.counts import InOutCounts
 from estimators.scores import score
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class InfluencePairs:
   """Pairs of a training and a test example, in ascending order of (training, test) example.
 
@@ -87,7 +87,7 @@ def merge_pairs(blocks: Sequence[InfluencePairs], top_k: int | None = None) -> I
   return pairs if top_k is None else keep_top_k(pairs, top_k)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class PairSummary:
   """What the selected pairs say of each example on one side.
 

@@ -142,15 +142,30 @@ def spearman_brown(correlation: float) -> float:
   return 2 * correlation / (1 + correlation) if correlation > -1 else math.nan
 
 
-def jaccard(first: InfluencePairs, second: InfluencePairs) -> float:
-  """Returns the share of pairs that both selections hold among those that either holds.
+@dataclasses.dataclass(frozen=True)
+class PairOverlap:
+  """How many pairs two selections share; overlaps of disjoint blocks of examples add up.
 
-  Within [0, 1]; NaN if both are empty.
+  Attributes:
+    both: pairs that both hold.
+    either: pairs that at least one holds.
   """
-  width = 1 + max(int(pairs.test_example.max(initial=0)) for pairs in (first, second))
-  first_keys, second_keys = (
-    pairs.train_example * width + pairs.test_example for pairs in (first, second)
-  )
-  both = len(np.intersect1d(first_keys, second_keys, assume_unique=True))
-  either = len(first) + len(second) - both
-  return both / either if either else math.nan
+
+  both: int = 0
+  either: int = 0
+
+  @classmethod
+  def of(cls, first: InfluencePairs, second: InfluencePairs) -> Self:
+    """Compares two selections."""
+    width = 1 + max(int(pairs.test_example.max(initial=0)) for pairs in (first, second))
+    ours, theirs = (pairs.train_example * width + pairs.test_example for pairs in (first, second))
+    both = len(np.intersect1d(ours, theirs, assume_unique=True))
+    return cls(both, len(first) + len(second) - both)
+
+  def __add__(self, other: Self) -> Self:
+    return type(self)(self.both + other.both, self.either + other.either)
+
+  @property
+  def jaccard(self) -> float:
+    """Share of the pairs that both hold among those that either holds; NaN if there are none."""
+    return self.both / self.either if self.either else math.nan

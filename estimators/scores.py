@@ -57,7 +57,7 @@ def consistency(counts: InOutCounts) -> np.ndarray:
   return accuracy(counts.correct_out, counts.runs_out)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class CScores:
   """C-scores of examples.
 

@@ -6,8 +6,8 @@ import math
 import numpy as np
 
 from estimators import kernels
-from estimators.bits import popcount
-from estimators.counts import InOutCounts, check_bits
+from estimators.bits import check_bits, popcount
+from estimators.counts import InOutCounts
 from estimators.pairs import InfluencePairs, keep_top_k, merge_pairs
 from estimators.tiles import map_rows, tile_bits
 from estimators.vectors import LANES
@@ -109,7 +109,7 @@ def select_pairs(
   return merge_pairs(blocks, top_k)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class _ClassTiles:
   """Test examples in tiles of one class each, in ascending order of their correct runs.
 

@@ -15,19 +15,19 @@ class LoneModel:
     module: has been called before, so that its variables exist; it is changed in place.
     variables: those of `module` by checkpoint key.
     precision: "float32", or "bfloat16" for matrix products and convolutions.
+
+  Attributes:
+    trainable: the variables that gradients train, by checkpoint key.
   """
 
   def __init__(self, module: snt.Module, variables: Mapping[str, tf.Variable], precision: str):
     self._module = module
-    self.variables = variables
+    self._variables = variables
+    self.trainable = {key: variable for key, variable in variables.items() if variable.trainable}
     if precision == "bfloat16":
       for part in module.submodules:
-        part.__class__ = _BFLOAT16.get(type(part), type(part))
-
-  @property
-  def trainable(self) -> Mapping[str, tf.Variable]:
-    """The variables that gradients train, by checkpoint key."""
-    return {key: variable for key, variable in self.variables.items() if variable.trainable}
+        if type(part) in _BFLOAT16:
+          part.__class__ = _BFLOAT16[type(part)]
 
   def __call__(self, images: tf.Tensor) -> tf.Tensor:
     """Returns logits [1, batch, classes] of float32 images [1, batch, h, w, channels]."""
@@ -35,11 +35,11 @@ class LoneModel:
 
   def assign(self, weights: Sequence[Weights]) -> None:
     """Sets the weights of the one model."""
-    assign(self.variables, weights[0])
+    assign(self._variables, weights[0])
 
   def read(self) -> list[Weights]:
     """Returns the weights of the one model."""
-    return [{key: variable.numpy() for key, variable in self.variables.items()}]
+    return [{key: variable.numpy() for key, variable in self._variables.items()}]
 
 
 class _Bfloat16Linear(snt.Linear):

@@ -54,10 +54,10 @@ def draw_subset(seed: int, subset_ratio: float, run: int, num_train: int) -> np.
   Raises:
     ModelError: if `seed`, `subset_ratio` or `run` is out of range, or the subset would be empty.
   """
+  generator = random_stream(seed, subset_ratio, run, Stream.SUBSET)
   size = round(subset_ratio * num_train)
   if size < 1:
     raise ModelError(f"subset ratio {subset_ratio} of {num_train} training examples leaves none")
-  generator = random_stream(seed, subset_ratio, run, Stream.SUBSET)
   return np.sort(generator.choice(num_train, size, replace=False, shuffle=False))
 
 

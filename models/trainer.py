@@ -14,14 +14,12 @@ from models.lone_model import LoneModel
 from models.mlp import MLP
 from models.registry import ModelError, build_model
 from models.run_seed import draw_subset, epoch_orders
+from models.stack_invariant import cross_entropies
 from models.stacked_mlp import StackedMLP
 from models.weights import Weights, build_with_variables, variable_specs
 
 # Stacking amortises dispatch until the stack's weights, momenta and gradients outgrow the caches.
 _STACK_PARAMETERS = 2**21
-
-# At least as many floats as a vector register holds.
-_VECTOR = 16
 
 
 def default_stack(model_name: str, num_classes: int, image_shape: tuple[int, int, int]) -> int:
@@ -70,7 +68,7 @@ class Trainer:
   the subset ratio, on pixels that stay uint8 in memory. A run's subset, initial weights, batch
   order and augmentation follow from the seed, its subset ratio and its id. For a given stack size
   on a given machine its weights are the same bits wherever it stands in the stack and whatever is
-  trained beside it. A trainer is not thread-safe: give each thread its own.
+  trained beside it. A trainer serves one thread at a time.
 
   Example:
     >>> from sklearn.datasets import load_digits
@@ -219,7 +217,7 @@ class Trainer:
     images = self._normalised(examples, augmentations)
     labels = tf.gather(self._labels, examples)
     with tf.GradientTape() as tape:
-      losses = _cross_entropies(labels, self._model(images))
+      losses = cross_entropies(labels, self._model(images))
       mean_losses = tf.reduce_mean(losses, axis=1)
     trainable = self._model.trainable
     gradients = tape.gradient(mean_losses, trainable)
@@ -252,20 +250,6 @@ class Trainer:
       images = tf.reshape(flat, shape)
     images = tf.ensure_shape(images, (self.stack, None, *self._images.shape[1:]))
     return tf.cast(images, tf.float32) * self._pixel_scale
-
-
-def _cross_entropies(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-  """Returns the loss of each example, [stack, batch], of logits [stack, batch, classes].
-
-  The kernel computes exponentials in vectors, but those of a last few elements that fill no
-  vector by another formula: zeros at the end leave those to no run, so that all round alike.
-  """
-  shape = tf.shape(labels)
-  flat = tf.pad(tf.reshape(logits, (-1, logits.shape[-1])), [(0, _VECTOR), (0, 0)])
-  losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
-    tf.pad(tf.reshape(labels, (-1,)), [(0, _VECTOR)]), flat
-  )
-  return tf.reshape(losses[:-_VECTOR], shape)
 
 
 def _check_examples(images: np.ndarray, labels: np.ndarray, num_classes: int) -> None:

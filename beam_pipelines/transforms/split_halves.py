@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -26,8 +26,8 @@ from estimators.false_pairs import expected_false_pairs
 from estimators.pairs import InfluencePairs, merge_pairs
 from estimators.reliability import (
   Moments,
+  PairOverlap,
   curve_runs,
-  jaccard,
   reliability_curve,
   spearman_brown,
   split_halves,
@@ -74,7 +74,7 @@ class _BlockReliability:
   start: int
   runs: int
   curve: tuple[Moments, ...]
-  pairs: tuple[InfluencePairs, InfluencePairs]
+  pairs: tuple[InfluencePairs, InfluencePairs] | PairOverlap
   expected_false_pairs: float
 
 
@@ -102,7 +102,8 @@ def _compare_block(
     start,
     runs,
     reliability_curve(block.member, block.correct, runs, _SEED),
-    (first, second),
+    # The top k of all blocks can only be found among the pairs themselves.
+    PairOverlap.of(first, second) if selection.top_k is None else (first, second),
     _false_pairs(start, block, test_set, labels, selection),
   )
 
@@ -139,17 +140,25 @@ def _add_up(
       curve_runs(runs), zip(*(block.curve for block in blocks), strict=True), strict=True
     )
   ]
-  first, second = (merge_pairs([block.pairs[half] for block in blocks], top_k) for half in range(2))
   return {
     "subset_ratio": subset_ratio,
     "runs": runs,
     "reliability": {
       "memorization": curve[-1] if curve else {"runs": runs, **_correlation(Moments())},
-      "pairs_jaccard": _defined(jaccard(first, second)),
+      "pairs_jaccard": _defined(_overlap([block.pairs for block in blocks], top_k).jaccard),
       "curve": curve,
     },
     "expected_false_pairs": sum(block.expected_false_pairs for block in blocks),
   }
+
+
+def _overlap(
+  blocks: Sequence[tuple[InfluencePairs, InfluencePairs] | PairOverlap], top_k: int | None
+) -> PairOverlap:
+  overlaps = [block for block in blocks if isinstance(block, PairOverlap)]
+  halves = zip(*(block for block in blocks if not isinstance(block, PairOverlap)), strict=True)
+  merged = [merge_pairs(half, top_k) for half in halves]
+  return PairOverlap.of(*merged) if merged else sum(overlaps, PairOverlap())
 
 
 def _correlation(moments: Moments) -> dict[str, float | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -33,42 +34,55 @@ class InfluenceSummaryParts(beam.PTransform):
   labels: beam.PCollection[Labels]
 
   def expand(self, selected: beam.PCollection) -> beam.PCollection[Part]:
-    """Brings the pairs of a subset ratio together and sums them up on either side."""
+    """Sums up each block on either side, then brings the blocks of a subset ratio together."""
     return (
       selected
-      | "Key by ratio" >> beam.Map(_key_by_ratio)
-      | "Gather pairs" >> beam.GroupByKey()
-      | "Sum up" >> beam.FlatMap(_parts, AsSingleton(self.sizes), AsSingleton(self.labels))
+      | "Sum up block" >> beam.FlatMap(_sum_up_block)
+      | "Gather blocks" >> beam.GroupByKey()
+      | "Sum up ratio" >> beam.Map(_sum_up, AsSingleton(self.sizes), AsSingleton(self.labels))
     )
 
 
-def _key_by_ratio(
+class _Summary(NamedTuple):
+  """Of the examples of one side that are in pairs at all: arrays of one length."""
+
+  example: np.ndarray
+  pairs: np.ndarray
+  largest: np.ndarray
+
+
+def _sum_up_block(
   keyed: tuple[BlockKey, MemorizedPairs],
-) -> tuple[float, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[tuple[float, str], _Summary]]:
   (subset_ratio, _), selected = keyed
-  pairs = selected.pairs
-  return subset_ratio, (pairs.train_example, pairs.test_example, pairs.influence)
-
-
-def _parts(
-  gathered: tuple[float, Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]],
-  sizes: SetSizes,
-  labels: Labels,
-) -> Iterator[Part]:
-  subset_ratio, blocks = gathered
-  train, test, influence = map(np.concatenate, zip(*blocks, strict=True))
-  for side, examples, size, labels_of in (
-    ("train", train, sizes[0], labels.of_train),
-    ("test", test, sizes[1], labels.of_test),
+  influence = selected.pairs.influence
+  for side, of_pair in (
+    ("train", selected.pairs.train_example),
+    ("test", selected.pairs.test_example),
   ):
-    summary = summarize_pairs(examples, influence, size)
-    every = np.arange(size)
-    rows = make_table(
-      f"{side}_influence",
-      subset_ratio=subset_ratio,
-      example=every,
-      label=labels_of(every),
-      pairs=summary.pairs,
-      largest_influence=summary.largest,
-    )
-    yield Part(f"{side}_influence", f"ratio-{subset_ratio}", rows)
+    example, place = np.unique(of_pair, return_inverse=True)
+    summary = summarize_pairs(place, influence, len(example))
+    yield (subset_ratio, side), _Summary(example, summary.pairs, summary.largest)
+
+
+def _sum_up(
+  gathered: tuple[tuple[float, str], Iterable[_Summary]], sizes: SetSizes, labels: Labels
+) -> Part:
+  (subset_ratio, side), summaries = gathered
+  size, labels_of = {
+    "train": (sizes[0], labels.of_train),
+    "test": (sizes[1], labels.of_test),
+  }[side]
+  pairs, largest = np.zeros(size, np.int64), np.full(size, np.nan)
+  for summary in summaries:
+    pairs[summary.example] += summary.pairs
+    largest[summary.example] = np.fmax(largest[summary.example], summary.largest)
+  rows = make_table(
+    f"{side}_influence",
+    subset_ratio=subset_ratio,
+    example=np.arange(size),
+    label=labels_of(np.arange(size)),
+    pairs=pairs,
+    largest_influence=largest,
+  )
+  return Part(f"{side}_influence", f"ratio-{subset_ratio}", rows)

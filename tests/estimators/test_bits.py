@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from estimators import pack_examples, pack_runs, popcount, transpose_runs, words_for
+from estimators import keep_runs, pack_examples, pack_runs, popcount, transpose_runs, words_for
 
 
 @settings(deadline=None)
@@ -29,6 +29,13 @@ def test_transposed_rows_hold_each_run_at_its_bit(
   ]
   assert bits.tolist() == expected
   assert popcount(bits).tolist() == outcomes.sum(axis=0).tolist()
+
+
+@given(runs=st.integers(1, 8) | st.sampled_from([63, 64, 65, 130]), seed=st.integers(0, 2**32 - 1))
+def test_kept_runs_are_as_if_the_others_had_never_been(runs: int, seed: int) -> None:
+  generator = np.random.default_rng(seed)
+  outcomes, kept = generator.random((5, runs)) < 0.5, generator.random(runs) < 0.5
+  assert np.array_equal(keep_runs(pack_runs(outcomes), kept), pack_runs(outcomes[:, kept]))
 
 
 @given(st.lists(st.booleans(), max_size=200))

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from estimators import (
   Moments,
+  PairOverlap,
   count_outcomes,
   curve_runs,
-  jaccard,
   pack_runs,
   reliability_curve,
   score,
@@ -116,7 +116,13 @@ def test_jaccard_is_the_share_of_common_pairs() -> None:
   bits = pack_runs(member), pack_runs(correct)
   few, many = select_pairs(*bits, 64, 0.2), select_pairs(*bits, 64, 0.1)
   assert 0 < len(few) < len(many)
-  assert jaccard(few, many) == len(few) / len(many)
-  assert jaccard(few, few) == 1
-  assert jaccard(few[:1], many[len(many) :]) == 0
-  assert math.isnan(jaccard(few[:0], few[:0]))
+  assert PairOverlap.of(few, many).jaccard == len(few) / len(many)
+  assert PairOverlap.of(few, few).jaccard == 1
+  assert PairOverlap.of(few[:1], many[len(many) :]).jaccard == 0
+  assert math.isnan(PairOverlap.of(few[:0], few[:0]).jaccard)
+  start = int(many.train_example[len(many) // 2])
+  blocks = [
+    PairOverlap.of(*(pairs[np.flatnonzero(side(pairs.train_example))] for pairs in (few, many)))
+    for side in (lambda train: train < start, lambda train: train >= start)
+  ]
+  assert blocks[0] + blocks[1] == PairOverlap.of(few, many)

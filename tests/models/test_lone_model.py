@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.datasets import load_digits
+
+from models.initial_weights import draw_weights
+from models.lone_model import LoneModel
+from models.weights import build_with_variables
+
+IMAGES = load_digits().images[np.newaxis, :32, ..., np.newaxis].astype(np.float32) / 16
+
+
+def lone_model(model_name, precision):
+  return LoneModel(*build_with_variables(model_name, 10, (8, 8, 1)), precision)
+
+
+# Between them: convolutions with TensorFlow's padding and Sonnet's, with and without a stride.
+@pytest.mark.parametrize("model_name", ["small_inception", "cifar_resnet18"])
+def test_bfloat16_products_give_nearly_the_logits_and_gradients_of_float32(model_name):
+  models = {precision: lone_model(model_name, precision) for precision in ("float32", "bfloat16")}
+  weights = dict(draw_weights(0, 0.7, 0, models["float32"].read()[0]))
+  for key, value in weights.items():
+    if key.endswith("logits/w"):  # zeros as built
+      weights[key] = np.random.default_rng(0).normal(0, 0.05, value.shape).astype(np.float32)
+  logits, gradients = {}, {}
+  for precision, model in models.items():
+    model.assign([weights])
+    assert all(variable.dtype == tf.float32 for variable in model.trainable.values())
+    with tf.GradientTape() as tape:
+      logits[precision] = model(tf.constant(IMAGES))
+      loss = tf.reduce_sum(tf.square(logits[precision]))
+    gradients[precision] = tape.gradient(loss, model.trainable)
+  assert logits["bfloat16"].shape == (1, 32, 10)
+  assert logits["bfloat16"].dtype == tf.float32
+  assert 0 < distance(logits["bfloat16"], logits["float32"]) < 0.05
+  # Roundings move maxima to other pixels, and gradients with them; unrelated ones are 1.4 apart.
+  for key, gradient in gradients["float32"].items():
+    if key.endswith("/w"):
+      assert 0 < distance(gradients["bfloat16"][key], gradient) < 0.5, key
+
+
+def distance(ours, theirs):
+  return np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)
