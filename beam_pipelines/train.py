@@ -25,6 +25,8 @@ from models.weights import variable_specs
 
 TRAINING = "training.json"
 
+_LARGEST = 2**32 - 1  # seed and run id, as random streams take them
+
 
 def run(argv: Sequence[str]) -> int:
   """Trains the runs that are asked for and not complete yet; returns the exit status."""
@@ -97,8 +99,9 @@ def _task(args: argparse.Namespace, dataset: ImageDataset) -> TrainingTask:
   fields = [field.name for field in dataclasses.fields(HyperParameters)]
   if args.stack is not None and args.stack < 1:
     raise UsageError(f"--stack={args.stack}: at least one run trains at a time")
-  if args.seed < 0:
-    raise UsageError(f"--seed={args.seed}: a seed is 0 or larger")
+  for name, number in (("seed", args.seed), ("runs", args.runs[-1])):
+    if not 0 <= number <= _LARGEST:
+      raise UsageError(f"--{name}: {number} is not in 0…{_LARGEST}")
   try:
     hyper_parameters = HyperParameters(**{name: getattr(args, name) for name in fields})
   except ModelError as error:

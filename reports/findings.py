@@ -28,9 +28,18 @@ def findings(tables: Mapping[str, pa.Table], manifest: Mapping[str, Any]) -> lis
   )
   return [
     _memorization(examples, manifest["options"]["min_memorization"], ratio),
-    _influence(pairs, ratio),
+    _influence(pairs, ratio, expected_by_chance(manifest, ratio)),
     _consistency(read_columns(tables, "cscores")),
   ]
+
+
+def expected_by_chance(manifest: Mapping[str, Any], ratio: float | None) -> float | None:
+  """Returns how many pairs the thresholds would select at a ratio if nothing had influence.
+
+  None if the manifest does not say.
+  """
+  at_ratio = (row for row in manifest.get("ratios") or [] if row["subset_ratio"] == ratio)
+  return next(at_ratio, {}).get("expected_false_pairs")
 
 
 def _memorization(examples: Columns, threshold: float, ratio: float | None) -> str:
@@ -46,14 +55,16 @@ def _memorization(examples: Columns, threshold: float, ratio: float | None) -> s
   )
 
 
-def _influence(pairs: Columns, ratio: float | None) -> str:
+def _influence(pairs: Columns, ratio: float | None, by_chance: float | None) -> str:
   carriers = top_carriers(pairs["train_example"], pairs["test_example"], pairs["influence"], 1)
   if not carriers:
     return f"influence: no pair over the thresholds at subset ratio {ratio}"
   first = carriers[0]
+  chance = "" if by_chance is None else f", about {text.count(by_chance)} expected by chance"
+  carried = text.count(len(first.rows), "test example")
   return (
-    f"influence: {text.count(len(pairs['influence']), 'selected pair')} (ratio {ratio}); training "
-    f"example {first.train_example} carries {text.count(len(first.rows), 'test example')}, "
+    f"influence: {text.count(len(pairs['influence']), 'selected pair')} (ratio {ratio}{chance}); "
+    f"training example {first.train_example} carries {carried}, "
     f"the first by {text.score(pairs['influence'][first.rows[0]])}"
   )
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from reports import sections, text
 from reports.columns import read_columns, take
+from reports.findings import expected_by_chance
 from reports.labels import check_labels
 from reports.pictures import Gallery, ImageDataset
 from reports.selection import main_ratio
@@ -69,6 +70,7 @@ def render_report(
     influence=sections.influence(pairs, ratio, gallery),
     consistency=sections.consistency(examples, cscores, gallery),
     reliability=manifest.get("ratios") or [],
+    by_chance=expected_by_chance(manifest, ratio),
     skipped=sections.skipped(read_columns(tables, "skipped")),
   )
 

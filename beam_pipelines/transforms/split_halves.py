@@ -45,8 +45,8 @@ class Reliability(beam.PTransform):
   `reliability` with the split-half correlation of memorization and its Spearman–Brown value for
   all runs, the same at 8 growing numbers of runs (`curve`), and the Jaccard index of the pairs
   that the two halves select; `expected_false_pairs`, how many pairs the thresholds would select
-  among the eligible if there were no influence. Undefined values are None. Costs two more
-  selections, over half of the runs each.
+  among the eligible if there were no influence; `note` if that is at least one. Undefined values
+  are None. Costs two more selections, over half of the runs each.
 
   Args:
     selection: which pairs are selected.
@@ -140,6 +140,7 @@ def _add_up(
       curve_runs(runs), zip(*(block.curve for block in blocks), strict=True), strict=True
     )
   ]
+  false_pairs = sum(block.expected_false_pairs for block in blocks)
   return {
     "subset_ratio": subset_ratio,
     "runs": runs,
@@ -148,8 +149,18 @@ def _add_up(
       "pairs_jaccard": _defined(_overlap([block.pairs for block in blocks], top_k).jaccard),
       "curve": curve,
     },
-    "expected_false_pairs": sum(block.expected_false_pairs for block in blocks),
+    "expected_false_pairs": false_pairs,
+    "note": _note(runs, false_pairs),
   }
+
+
+def _note(runs: int, false_pairs: float) -> str | None:
+  if false_pairs < 1:
+    return None
+  return (
+    f"{runs:,} runs are few for these thresholds: about {false_pairs:,.0f} pairs would pass them "
+    "by chance; add runs, or raise --min_influence"
+  )
 
 
 def _overlap(

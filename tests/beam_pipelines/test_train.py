@@ -160,7 +160,8 @@ def test_dry_run_estimates_the_size_well(trained, capsys):
     (["--epochs=0"], "epochs is 0"),
     (["--learning_rate=-1"], "learning_rate is -1.0"),
     (["--stack=0"], "--stack=0"),
-    (["--seed=-1"], "--seed=-1"),
+    (["--seed=-1"], "--seed: -1 is not in 0…4294967295"),
+    (["--runs=0:4294967297"], "--runs: 4294967296 is not in 0…4294967295"),
     (["--epoch=3"], "unknown argument --epoch: did you mean --epochs?"),
   ],
 )

@@ -28,3 +28,9 @@ def test_nothing_to_find_is_said(tables, manifest):
   assert memorization == "memorization: undefined at subset ratio None"
   assert influence == "influence: no pair over the thresholds at subset ratio None"
   assert consistency == "C-scores: undefined, no run held an example out"
+
+
+def test_says_how_many_pairs_chance_would_select(tables, manifest):
+  ratios = [{"subset_ratio": 0.5}, {"subset_ratio": 0.7, "expected_false_pairs": 12.4}]
+  _, influence, _ = findings(tables, {**manifest, "ratios": ratios})
+  assert "(ratio 0.7, about 12 expected by chance); training example" in influence

@@ -372,3 +372,11 @@ def test_many_classes_of_color_images_stay_small(tables, manifest, digits):
   assert "the first 24 are shown" in document
   assert len(pictures(document)) == 1 + 12 * 10 + 24 * 7 + 12 * 10
   assert len(document) < 5_000_000
+
+
+@pytest.mark.parametrize(("by_chance", "mostly"), [(0.2, False), (1e6, True)])
+def test_pairs_by_chance_are_stated(tables, manifest, digits, by_chance, mostly):
+  ratios = [{"subset_ratio": 0.7, "runs": 40, "expected_false_pairs": by_chance}]
+  document = render_report(tables, {**manifest, "ratios": ratios}, digits)
+  assert f"about {by_chance:,.0f} pairs would pass these thresholds by chance" in document
+  assert ("most of these pairs mean nothing" in document) == mostly
