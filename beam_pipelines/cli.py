@@ -12,7 +12,10 @@ COMMANDS = {
   "train": "train subset runs and write their run directories",
   "inspect": "say what is in an experiment directory",
   "score": "turn outcomes into memorization, influence and consistency tables",
+  "verify": "compare what checkpoints predict with what their runs have recorded",
   "report": "show score tables as one HTML file",
+  "export": "write scores as the published .npz files",
+  "compare": "compare scores with published ones or with each other",
 }
 
 

@@ -10,14 +10,16 @@ import platform
 import sys
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipelines import arguments, command
 from beam_pipelines.errors import UsageError
+from beam_pipelines.evaluation import add_flags, evaluating
 from beam_pipelines.storage import aux_arrays, scores
 from beam_pipelines.storage.experiment import Listing, RunDirectory, RunKey, list_runs
 from beam_pipelines.storage.scores import ScoresDirectory
@@ -35,7 +37,7 @@ from beam_pipelines.transforms.select_pairs import PairSelection
 from beam_pipelines.transforms.write_scores import refusal
 from image_datasets import ImageDataset, describe_specs, load_dataset
 
-_VERSIONS = ("heldout", "apache-beam", "numpy", "numba", "pyarrow")
+_VERSIONS = ("heldout", "apache-beam", "numpy", "numba", "pyarrow", "tensorflow")
 _SHOWN_REASONS = 3
 
 
@@ -58,8 +60,11 @@ def run(argv: Sequence[str]) -> int:
   )
   directory = ScoresDirectory(args.scores, uuid.uuid4().hex)
   try:
-    with beam.Pipeline(options=options) as pipeline:
-      read = _read(pipeline, unscored, listing, sizes)
+    with (
+      _source(args, options, dataset, sizes, len(unscored)) as source,
+      beam.Pipeline(options=options) as pipeline,
+    ):
+      read = _read(pipeline, unscored, listing, source)
       if scored:
         read[OUTCOMES] = _with_scored(read[OUTCOMES], args.scores)
       _ = read | "Score" >> ScoreOutcomes(
@@ -86,10 +91,13 @@ def run(argv: Sequence[str]) -> int:
 def _parser() -> command.Parser:
   parser = command.Parser(
     "score",
-    "Turns the recorded outcomes of an experiment's runs into score tables: Parquet files and a\n"
-    "manifest. Runs that cannot be used are listed with the reason and do not stop the rest.",
-    "Example:\n"
-    "  heldout score --experiment=runs --scores=scores --dataset=digits\n\n"
+    "Turns the outcomes of an experiment's runs into score tables: Parquet files and a manifest.\n"
+    "Outcomes are what the runs have recorded, or what their checkpoints predict.\n"
+    "Runs that cannot be used are listed with the reason and do not stop the rest.",
+    "Examples:\n"
+    "  heldout score --experiment=runs --scores=scores --dataset=digits\n"
+    "  heldout score --experiment=runs --scores=scores --dataset=digits \\\n"
+    "      --source=checkpoints --model=mlp\n\n"
     f"Data sets:\n{describe_specs()}",
   )
   defaults = PairSelection()
@@ -98,6 +106,13 @@ def _parser() -> command.Parser:
   add("--scores", type=arguments.path, required=True, help="directory for the tables")
   add("--dataset", help="data set that the labels come from; see below")
   add("--data_dir", help="where tfds: data sets lie")
+  add(
+    "--source",
+    choices=("recorded", "checkpoints"),
+    default="recorded",
+    help="where outcomes come from; checkpoints are evaluated and need --dataset and --model",
+  )
+  add_flags(parser)
   add(
     "--pairs",
     choices=("same_class", "all"),
@@ -177,17 +192,35 @@ def _num_test(sizes: SetSizes | None, runs: Sequence[RunDirectory]) -> int:
   return 0
 
 
+@contextlib.contextmanager
+def _source(
+  args: argparse.Namespace,
+  options: PipelineOptions,
+  dataset: ImageDataset | None,
+  sizes: SetSizes | None,
+  num_runs: int,
+) -> Iterator[beam.PTransform]:
+  """Yields the transform that turns run directories into outcomes."""
+  if args.source == "recorded":
+    if args.model:
+      raise UsageError("--model needs --source=checkpoints: recorded outcomes are read as they are")
+    yield ReadRecordedOutcomes(sizes)
+  else:
+    with evaluating(args, dataset, options, num_runs) as evaluate:
+      yield evaluate
+
+
 def _read(
   pipeline: beam.Pipeline,
   runs: Sequence[RunDirectory],
   listing: Listing,
-  sizes: SetSizes | None,
+  source: beam.PTransform,
 ) -> dict[str, beam.PCollection]:
   read = (
     pipeline
     | "Runs" >> beam.Create(runs)
     | "One worker per run" >> beam.Reshuffle()
-    | "Read outcomes" >> ReadRecordedOutcomes(sizes)
+    | "Read outcomes" >> source
   )
   listed = pipeline | "Not runs" >> beam.Create(listing.skipped)
   skipped = (read[SKIPPED], listed) | "Skipped" >> beam.Flatten()
@@ -214,8 +247,9 @@ def _labels(dataset: ImageDataset | None) -> Labels:
 def _manifest(args: argparse.Namespace, selection: PairSelection) -> dict[str, Any]:
   return {
     "experiment": args.experiment,
-    "source": "recorded",
+    "source": args.source,
     "dataset": args.dataset,
+    "model": args.model,
     "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     "versions": {
       "python": platform.python_version(),
@@ -226,6 +260,7 @@ def _manifest(args: argparse.Namespace, selection: PairSelection) -> dict[str, A
       "min_influence": selection.min_influence,
       "min_memorization": selection.min_memorization,
       "top_k": selection.top_k,
+      **{name: getattr(args, name) for name in ("precision", "xla", "batch_size")},
       "dense": args.dense,
       "correctness": args.correctness,
       "strict": args.strict,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,6 +15,8 @@ from beam_pipelines.storage.experiment import AUX_ARRAYS, RunDirectory, RunKey
 from beam_pipelines.storage.outcome import RunOutcome
 
 SPLITS = ("train", "removed", "test")
+
+T = TypeVar("T")
 
 
 class AuxArraysError(ValueError):
@@ -92,6 +96,20 @@ def read(run: RunDirectory) -> RunOutcome:
   Raises:
     AuxArraysError: the run is not complete, or its file is not as `decode` wants it.
   """
+  return _read(run, lambda content: decode(run.key, content))
+
+
+def read_subset(run: RunDirectory, num_train: int) -> np.ndarray:
+  """Returns which training examples a run saw, bool [num_train], from `subsample_idx` alone.
+
+  Raises:
+    AuxArraysError: the run is not complete, its file is truncated or no npz, or `subsample_idx` is
+      missing, out of range or names an example twice.
+  """
+  return _read(run, lambda content: _decode_subset(content, num_train))
+
+
+def _read(run: RunDirectory, decode: Callable[[bytes], T]) -> T:
   if not run.complete:
     raise AuxArraysError(f"has no {AUX_ARRAYS}: the run is not complete")
   try:
@@ -99,18 +117,24 @@ def read(run: RunDirectory) -> RunOutcome:
   except OSError as error:
     raise AuxArraysError(f"{AUX_ARRAYS} cannot be read: {error}") from error
   try:
-    return decode(run.key, content)
+    return decode(content)
   except AuxArraysError as error:
     raise AuxArraysError(f"{AUX_ARRAYS} {error}") from error
 
 
-def _load(content: bytes) -> dict[str, np.ndarray]:
+def _decode_subset(content: bytes, num_train: int) -> np.ndarray:
+  arrays = _load(content, "subsample_idx")
+  return _membership(_read_index(arrays, "subsample_idx"), num_train, "subsample_idx")
+
+
+def _load(content: bytes, *names: str) -> dict[str, np.ndarray]:
+  """Returns the arrays of these names that are there; all of them if none is named."""
   try:
     archive = np.load(io.BytesIO(content), allow_pickle=False)
     if isinstance(archive, np.ndarray):
       raise AuxArraysError("is one array, not an npz archive")
     with archive:
-      return {name: archive[name] for name in archive.files}
+      return {name: archive[name] for name in archive.files if name in names or not names}
   except AuxArraysError:
     raise
   except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, TypeError) as error:

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 
 import numpy as np
@@ -125,3 +126,50 @@ def test_reads_complete_runs_only(tmp_path):
   (directory / "aux_arrays.npz").write_bytes(_npz(_arrays()))
   (run,) = list_runs(str(tmp_path)).runs
   assert aux_arrays.read(run) == aux_arrays.decode(KEY, _npz(_arrays()))
+
+
+def _run(tmp_path, content):
+  directory = tmp_path / "0.7" / "3"
+  directory.mkdir(parents=True)
+  (directory / "aux_arrays.npz").write_bytes(content)
+  (run,) = list_runs(str(tmp_path)).runs
+  return run
+
+
+@pytest.mark.parametrize(
+  "arrays",
+  [
+    {"subsample_idx": np.array([4, 0])},
+    {"subsample_idx": np.array([4, 0], np.uint16), "notes": np.array([None])},
+    _arrays(subsample_idx=np.array([4, 0]), correctness_test=np.array([7])),
+  ],
+  ids=["alone", "beside objects", "beside others"],
+)
+def test_the_subset_needs_no_other_array(tmp_path, arrays):
+  in_subset = aux_arrays.read_subset(_run(tmp_path, _npz(arrays)), num_train=5)
+  assert in_subset.dtype == bool
+  assert in_subset.tolist() == [True, False, False, False, True]
+
+
+@pytest.mark.parametrize(
+  ("content", "message"),
+  [
+    (_npz({"index_train": np.array([0])}), "has no array subsample_idx"),
+    (_npz({"subsample_idx": np.array([0, 5])}), "subsample_idx has 5, which is not in 0…4"),
+    (_npz({"subsample_idx": np.array([-1])}), "subsample_idx has -1, which is not in 0…4"),
+    (_npz({"subsample_idx": np.array([3, 3])}), "subsample_idx has example 3 twice"),
+    (_npz({"subsample_idx": np.array([1.0])}), "subsample_idx is float64: it must hold integers"),
+    (_npz({"subsample_idx": np.array([None])}), "cannot be read as npz: Object arrays"),
+    (_npz({"subsample_idx": np.array([1])})[:-9], "cannot be read as npz"),
+  ],
+)
+def test_says_what_is_wrong_with_the_subset(tmp_path, content, message):
+  with pytest.raises(AuxArraysError, match=f"^aux_arrays.npz {message}"):
+    aux_arrays.read_subset(_run(tmp_path, content), num_train=5)
+
+
+def test_the_subset_of_an_incomplete_run_is_not_known(tmp_path):
+  run = _run(tmp_path, b"")
+  incomplete = dataclasses.replace(run, files=())
+  with pytest.raises(AuxArraysError, match=r"has no aux_arrays\.npz: the run is not complete"):
+    aux_arrays.read_subset(incomplete, num_train=5)

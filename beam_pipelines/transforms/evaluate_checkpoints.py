@@ -1,0 +1,181 @@
+"""Evaluation as a transform: run directories in, outcomes and skipped runs out."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.metrics import Metrics
+from apache_beam.ml.inference.base import ModelHandler, RunInference
+from apache_beam.pvalue import TaggedOutput
+
+from beam_pipelines.storage import files
+from beam_pipelines.storage.aux_arrays import AuxArraysError
+from beam_pipelines.storage.experiment import RunDirectory, Skipped
+from beam_pipelines.storage.outcome import RunOutcome
+from beam_pipelines.transforms.fetch_checkpoints import FetchedRun, fetch_ahead, fetch_run
+from beam_pipelines.transforms.read_outcomes import OUTCOMES, SKIPPED
+from image_datasets import load_dataset
+from models import CheckpointError, Evaluator, VariableSpec, variable_specs
+
+NAMESPACE = "EvaluateCheckpoints"
+"""Of the metrics: counters `checkpoints`, `images` and `bytes_read`, and per checkpoint the
+distributions `restore_usecs`, `forward_usecs` and `waiting_usecs` (for files, or for the other
+threads that share the evaluator)."""
+
+_RUNS_PER_BATCH = 8
+
+# Beam measures a model's memory only where PyTorch is installed, and warns everywhere else.
+logging.getLogger().addFilter(lambda record: "Resource module is not" not in str(record.msg))
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+  """How checkpoints are evaluated, the same for all runs of an experiment.
+
+  Attributes:
+    dataset: spec of the data set.
+    data_dir: where `tfds:` data sets lie, or None.
+    model: name of the architecture.
+    precision: "float32" or "bfloat16".
+    xla: whether XLA compiles the evaluation.
+    batch_size: most images in one forward pass; None chooses it by image size and device.
+  """
+
+  dataset: str
+  data_dir: str | None
+  model: str
+  precision: str = "float32"
+  xla: bool = False
+  batch_size: int | None = None
+
+
+@dataclasses.dataclass
+class EvaluateCheckpoints(beam.PTransform):
+  """Evaluates the checkpoint of each run; what is wrong with one run concerns that run alone.
+
+  Input: `RunDirectory`s. Output: a dict of `outcomes` (`RunOutcome`s, all of the data set's sizes)
+  and `skipped` (`Skipped`s). Data set and compiled evaluator are made once per process and shared
+  by its threads; the files of the next runs are fetched while one is evaluated. Equal weights give
+  equal bits on one kind of device.
+
+  Args:
+    evaluation: what is evaluated and how.
+    accelerator: Beam's resource hint for the evaluation and nothing else, such as
+      "type:nvidia-l4;count:1;install-nvidia-driver".
+    progress: a directory that gets an empty file for each run that is done; None for none.
+  """
+
+  evaluation: Evaluation
+  accelerator: str | None = None
+  progress: str | None = None
+
+  def expand(self, runs: beam.PCollection[RunDirectory]) -> dict[str, beam.PCollection]:
+    """Evaluates, then tells outcomes from skipped runs."""
+    handler = _CheckpointHandler(self.evaluation, self.accelerator, self.progress)
+    evaluated = runs | "Evaluate" >> RunInference(handler)
+    told = evaluated | "Tell skipped" >> beam.Map(_tag_skipped).with_outputs(SKIPPED, main=OUTCOMES)
+    return {OUTCOMES: told[OUTCOMES], SKIPPED: told[SKIPPED]}
+
+
+@dataclasses.dataclass
+class _LoadedEvaluator:
+  """What one process needs to evaluate; whoever holds `lock` may."""
+
+  evaluator: Evaluator
+  specs: Mapping[str, VariableSpec]
+  num_train: int
+  lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
+
+
+class _CheckpointHandler(ModelHandler[RunDirectory, RunOutcome | Skipped, _LoadedEvaluator]):
+  """To Beam, an element is a run and the model is the evaluator."""
+
+  def __init__(self, evaluation: Evaluation, accelerator: str | None, progress: str | None):
+    super().__init__(min_batch_size=_RUNS_PER_BATCH, max_batch_size=_RUNS_PER_BATCH)
+    self._evaluation = evaluation
+    self._accelerator = accelerator
+    self._progress = progress
+    self._checkpoints = Metrics.counter(NAMESPACE, "checkpoints")
+    self._images = Metrics.counter(NAMESPACE, "images")
+    self._bytes = Metrics.counter(NAMESPACE, "bytes_read")
+    self._restore = Metrics.distribution(NAMESPACE, "restore_usecs")
+    self._forward = Metrics.distribution(NAMESPACE, "forward_usecs")
+    self._waiting = Metrics.distribution(NAMESPACE, "waiting_usecs")
+
+  def load_model(self) -> _LoadedEvaluator:
+    import tensorflow as tf  # after `models`, which imports it quietly
+
+    if tf.config.list_physical_devices("GPU"):
+      # Otherwise each process times convolution algorithms anew, and may choose others.
+      tf.config.experimental.enable_op_determinism()
+    asked = self._evaluation
+    dataset = load_dataset(asked.dataset, asked.data_dir)
+    evaluator = Evaluator(
+      asked.model,
+      np.concatenate([dataset.train.images, dataset.test.images]),
+      np.concatenate([dataset.train.labels, dataset.test.labels]),
+      num_classes=dataset.num_classes,
+      pixel_max=dataset.pixel_max,
+      batch_size=asked.batch_size,
+      precision=asked.precision,
+      xla=asked.xla,
+    )
+    specs = variable_specs(asked.model, dataset.num_classes, dataset.image_shape)
+    return _LoadedEvaluator(evaluator, specs, len(dataset.train))
+
+  def run_inference(
+    self,
+    batch: Sequence[RunDirectory],
+    model: _LoadedEvaluator,
+    inference_args: dict[str, Any] | None = None,
+  ) -> Iterator[RunOutcome | Skipped]:
+    fetch = functools.partial(fetch_run, num_train=model.num_train, specs=model.specs)
+    for run, fetching in fetch_ahead(batch, fetch):
+      evaluated = self._evaluate(run, fetching, model)
+      if self._progress:
+        name = f"{run.key.subset_ratio}-{run.key.run}"
+        files.write_bytes(files.join(self._progress, name), b"")
+      yield evaluated
+
+  def get_metrics_namespace(self) -> str:
+    return NAMESPACE
+
+  def get_resource_hints(self) -> dict[str, str]:
+    return {"accelerator": self._accelerator} if self._accelerator else {}
+
+  def _evaluate(
+    self, run: RunDirectory, fetching: Future[FetchedRun], model: _LoadedEvaluator
+  ) -> RunOutcome | Skipped:
+    asked = time.perf_counter()
+    try:
+      fetched = fetching.result()
+    except (AuxArraysError, CheckpointError) as error:
+      return Skipped(run.path, str(error))
+    with model.lock:
+      started = time.perf_counter()
+      correct = model.evaluator.correct(fetched.weights)
+      finished = time.perf_counter()
+    self._measure(fetched, len(correct), waiting=started - asked, forward=finished - started)
+    train_correct, test_correct = np.split(correct, [model.num_train])
+    return RunOutcome.pack(run.key, fetched.in_subset, train_correct, test_correct)
+
+  def _measure(self, fetched: FetchedRun, images: int, waiting: float, forward: float) -> None:
+    self._checkpoints.inc()
+    self._images.inc(images)
+    self._bytes.inc(fetched.bytes)
+    self._restore.update(round(1e6 * fetched.seconds))
+    self._forward.update(round(1e6 * forward))
+    self._waiting.update(round(1e6 * waiting))
+
+
+def _tag_skipped(evaluated: RunOutcome | Skipped) -> RunOutcome | TaggedOutput:
+  return TaggedOutput(SKIPPED, evaluated) if isinstance(evaluated, Skipped) else evaluated

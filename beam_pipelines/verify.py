@@ -1,0 +1,193 @@
+"""`heldout verify`: compares what checkpoints predict with what their runs have recorded."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.pvalue import AsList
+
+from beam_pipelines import arguments, command
+from beam_pipelines.errors import UsageError
+from beam_pipelines.evaluation import add_flags, evaluating, scratch_directory
+from beam_pipelines.storage import files
+from beam_pipelines.storage.aux_arrays import SPLITS
+from beam_pipelines.storage.experiment import Listing, RunKey, Skipped, list_runs
+from beam_pipelines.transforms.match_outcomes import MatchOutcomes, RunMatches
+from beam_pipelines.transforms.read_outcomes import (
+  OUTCOMES,
+  SKIPPED,
+  ReadRecordedOutcomes,
+  SetSizes,
+)
+from image_datasets import ImageDataset, describe_specs, load_dataset
+
+_SHOWN = 20
+
+
+class _Verified(NamedTuple):
+  matches: list[RunMatches]
+  skipped: dict[str, str]  # reasons by path
+
+
+def run(argv: Sequence[str]) -> int:
+  """Prints matches per run and what differs; returns the exit status, 1 if too much does."""
+  args, options = _parser().parse(argv)
+  dataset = load_dataset(args.dataset, args.data_dir)
+  listing = list_runs(args.experiment)
+  if not listing.runs:
+    raise UsageError(
+      f"--experiment={args.experiment} holds no runs: they lie in <subset ratio>/<run id>/"
+    )
+  verified = _verify(args, options, listing, dataset)
+  if not verified.matches:
+    path, reason = next(iter(verified.skipped.items()))
+    raise UsageError(f"no run can be verified; the first: {path} {reason}")
+  print("\n".join([*_table(verified.matches), *_findings(verified, args.tolerance)]))
+  return int(any(run.share_differing > args.tolerance for run in verified.matches))
+
+
+def _parser() -> command.Parser:
+  parser = command.Parser(
+    "verify",
+    "Evaluates the checkpoint of every run and compares its predictions with the recorded ones,\n"
+    "example by example. Runs that cannot be verified are listed with the reason.\n"
+    "Exit status: 0, or 1 if some run differs by more than the tolerance, or 2 on an error.",
+    "Example:\n"
+    "  heldout verify --experiment=runs --dataset=digits --model=mlp\n\n"
+    f"Data sets:\n{describe_specs()}",
+  )
+  add = parser.add_argument
+  add("--experiment", type=arguments.path, required=True, help="directory of run directories")
+  add("--dataset", required=True, help="data set that the runs were trained on; see below")
+  add("--data_dir", help="where tfds: data sets lie")
+  add_flags(parser, model_required=True)
+  add(
+    "--tolerance",
+    type=_share,
+    default="0.1%",
+    help="largest share of a run's predictions that may differ, such as 0.1%% or 0.001",
+  )
+  return parser
+
+
+def _share(text: str) -> float:
+  number, percent, _ = text.partition("%")
+  try:
+    share = float(number) / (100 if percent else 1)
+  except ValueError:
+    share = float("nan")
+  if not 0 <= share <= 1:
+    raise argparse.ArgumentTypeError(f"{text!r} is no share: write one such as 0.1% or 0.001")
+  return share
+
+
+def _verify(
+  args: argparse.Namespace, options: PipelineOptions, listing: Listing, dataset: ImageDataset
+) -> _Verified:
+  sizes = SetSizes(len(dataset.train), len(dataset.test))
+  with scratch_directory(options) as scratch:
+    path = files.join(scratch, "verified.json")
+    with (
+      evaluating(args, dataset, options, len(listing.runs)) as evaluate,
+      beam.Pipeline(options=options) as pipeline,
+    ):
+      runs = (
+        pipeline | "Runs" >> beam.Create(listing.runs) | "One worker per run" >> beam.Reshuffle()
+      )
+      recorded = runs | "Read outcomes" >> ReadRecordedOutcomes(sizes)
+      evaluated = runs | "Evaluate checkpoints" >> evaluate
+      matches = (recorded[OUTCOMES], evaluated[OUTCOMES]) | "Match" >> MatchOutcomes()
+      skipped = (recorded[SKIPPED], evaluated[SKIPPED]) | "Skipped" >> beam.Flatten()
+      _ = (
+        pipeline
+        | "Once" >> beam.Create([path])
+        | "Write" >> beam.Map(_write, AsList(matches), AsList(skipped))
+      )
+    if not files.exists(path):
+      raise UsageError("workers on other machines need a --temp_location that they can write to")
+    return _read(path, listing.skipped)
+
+
+def _write(path: str, matches: Sequence[RunMatches], skipped: Sequence[Skipped]) -> None:
+  rows = {
+    "matches": [dataclasses.asdict(run) for run in matches],
+    "skipped": [dataclasses.asdict(entry) for entry in skipped],
+  }
+  files.write_json(path, rows)
+
+
+def _read(path: str, listed: Sequence[Skipped]) -> _Verified:
+  rows = files.read_json(path)
+  matches = [
+    RunMatches(RunKey(**row["key"]), tuple(row["same"]), tuple(row["examples"]))
+    for row in rows["matches"]
+  ]
+  reasons = defaultdict(set)  # recorded outcome and checkpoint may both be unusable
+  for skipped in [*listed, *(Skipped(**row) for row in rows["skipped"])]:
+    reasons[skipped.path].add(skipped.reason)
+  return _Verified(
+    sorted(matches), {path: "; ".join(sorted(reasons[path])) for path in sorted(reasons)}
+  )
+
+
+def _table(matches: Sequence[RunMatches]) -> Iterator[str]:
+  yield f"{'ratio':>8}{'run':>8}{''.join(f'{split:>24}' for split in SPLITS)}{'differing':>12}"
+  for run in matches:
+    yield _line(str(run.key.subset_ratio), str(run.key.run), run)
+  yield _line("total", "", _total(matches))
+
+
+def _total(matches: Sequence[RunMatches]) -> RunMatches:
+  same, examples = (
+    tuple(map(sum, zip(*columns, strict=True)))
+    for columns in ([run.same for run in matches], [run.examples for run in matches])
+  )
+  return RunMatches(matches[0].key, same, examples)
+
+
+def _line(ratio: str, name: str, run: RunMatches) -> str:
+  counts = [f"{same:,}/{of:,}" for same, of in zip(run.same, run.examples, strict=True)]
+  return (
+    f"{ratio:>8}{name:>8}{''.join(f'{count:>24}' for count in counts)}{run.share_differing:>12.4%}"
+  )
+
+
+def _findings(verified: _Verified, tolerance: float) -> Iterator[str]:
+  runs, total = verified.matches, _total(verified.matches)
+  yield (
+    f"\nverified {len(runs):,} runs: {sum(total.same):,} of {sum(total.examples):,} predictions "
+    "are the recorded ones"
+  )
+  differing = sorted(
+    (run for run in runs if run.differing), key=lambda run: (-run.share_differing, run.key)
+  )
+  if differing:
+    over = sum(run.share_differing > tolerance for run in differing)
+    yield f"{len(differing):,} of {len(runs):,} runs differ, {over:,} by more than {tolerance:.4%}:"
+    yield from _first(
+      [
+        f"  {run.key.subset_ratio}/{run.key.run}: {run.differing:,} of {sum(run.examples):,} "
+        f"predictions ({run.share_differing:.4%})"
+        for run in differing
+      ]
+    )
+  if verified.skipped:
+    yield f"not verified: {len(verified.skipped):,}"
+    yield from _first([f"  {path}: {reason}" for path, reason in verified.skipped.items()])
+
+
+def _first(lines: Sequence[str]) -> Iterator[str]:
+  yield from lines[:_SHOWN]
+  if len(lines) > _SHOWN:
+    yield f"  … and {len(lines) - _SHOWN:,} more"
+
+
+if __name__ == "__main__":
+  sys.exit(command.execute("verify", run))

@@ -1,0 +1,232 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from outcomes import make_outcomes, write_experiment
+
+from beam_pipelines import cli
+from image_datasets import load_dataset
+
+DATA = Path(__file__).parents[1] / "data" / "published"
+PAIRS = DATA / "cifar100_high_infl_pairs_infl0.15_mem0.25.npz"
+CIFAR10 = DATA / "cifar10-cscores-first-500.npz"
+CIFAR100 = DATA / "cifar100-cscores-first-500.npz"
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory):
+  """Scores of generated outcomes of the real digits: more runs at ratio 0.7."""
+  return _score(tmp_path_factory.mktemp("compare"), {0.3: 12, 0.7: 40})
+
+
+def _score(directory, runs):
+  digits = load_dataset("digits")
+  sizes = {"num_train": len(digits.train), "num_test": len(digits.test)}
+  for ratio, count in runs.items():
+    write_experiment(directory / "runs", make_outcomes(ratio, range(count), **sizes))
+  flags = [f"--experiment={directory / 'runs'}", f"--scores={directory / 'scores'}"]
+  assert cli.main(["score", *flags, "--dataset=digits", "--min_influence=0.5"]) == 0
+  return directory / "scores"
+
+
+def _compare(capsys, a, b, *flags):
+  capsys.readouterr()
+  status = cli.main(["compare", str(a), str(b), *flags])
+  captured = capsys.readouterr()
+  if status == 0:
+    assert captured.err == ""
+    return captured.out
+  assert status == 2
+  assert captured.out == ""
+  assert captured.err.startswith("heldout compare: error: ")
+  assert captured.err.count("\n") == 1
+  return captured.err
+
+
+def _summary(out):
+  """The rows of the summary: by kind, one dict of columns."""
+  lines = out.split("\n\n")[1].splitlines()
+  header = lines[0].replace("in A", "in_A").replace("in B", "in_B").replace("in both", "in_both")
+  names = header.replace("mean |A-B|", "mean").split()
+  rows = (line.split() for line in lines[1:])
+  return {kind: dict(zip(names, cells, strict=True)) for kind, *cells in rows}
+
+
+def _differences(out, kind):
+  (block,) = [
+    block for block in out.split("\n\n") if block.startswith(f"largest differences in {kind}")
+  ]
+  return [line.split() for line in block.splitlines()[1:]]
+
+
+def _changed(path, source, **changes):
+  with np.load(source) as archive:
+    arrays = dict(archive)
+  for name, change in changes.items():
+    arrays[name] = change(arrays[name])
+  np.savez(path, **arrays)
+  return path
+
+
+def test_a_published_file_agrees_with_itself(capsys):
+  out = _compare(capsys, PAIRS, PAIRS)
+  lines = out.splitlines()
+  what = "memorization of 964 examples, influence of 1,015 pairs (964 training, 888 test examples)"
+  assert lines[:2] == [f"A  {PAIRS}: {what}", f"B  {PAIRS}: {what}"]
+  perfect = {"Jaccard": "1.0000", "undefined": "0", "Pearson": "1.0000", "Spearman": "1.0000"}
+  assert _summary(out) == {
+    "memorization": {"in_A": "964", "in_B": "964", "in_both": "964", **perfect, "mean": "0"},
+    "influence": {"in_A": "1,015", "in_B": "1,015", "in_both": "1,015", **perfect, "mean": "0"},
+  }
+  assert "largest differences" not in out
+
+
+def test_cscores_are_matched_by_example(tmp_path, capsys):
+  def change(scores):
+    changed = scores.copy()
+    changed[7], changed[100], changed[3] = scores[7] - 0.5, scores[100] + 0.25, np.nan
+    return changed
+
+  other = _changed(tmp_path / "x.npz", CIFAR10, scores=change)
+  out = _compare(capsys, CIFAR10, other, "--largest=5")
+  with np.load(CIFAR10) as archive:
+    labels, scores = archive["labels"], archive["scores"]
+  defined = np.arange(500) != 3
+  pearson = np.corrcoef(scores[defined], change(scores)[defined])[0, 1]
+  row = _summary(out)["C-score"]
+  assert (row["in_both"], row["undefined"]) == ("500", "1")
+  assert row["Pearson"] == f"{pearson:.4f}"
+  assert row["mean"] == f"{0.75 / 499:.3g}"
+  assert _differences(out, "C-score") == [
+    ["example", "label", "A", "B", "A-B"],
+    ["7", str(labels[7]), f"{scores[7]:.4f}", f"{scores[7] - 0.5:.4f}", "0.5"],
+    ["100", str(labels[100]), f"{scores[100]:.4f}", f"{scores[100] + 0.25:.4f}", "-0.25"],
+  ]
+
+
+def test_pairs_are_matched_by_both_examples(tmp_path, capsys):
+  half = {name: lambda array: array[:500] for name in ("tr_idx", "tt_idx", "infl", "mem")}
+  other = _changed(tmp_path / "x.npz", PAIRS, **half)
+  with np.load(other) as archive:
+    influence = archive["infl"].copy()
+    train, test = archive["tr_idx"], archive["tt_idx"]
+  influence[9] += 0.125
+  other = _changed(other, other, infl=lambda _: influence)
+  out = _compare(capsys, other, PAIRS)
+  row = _summary(out)["influence"]
+  assert [row[name] for name in ("in_A", "in_B", "in_both")] == ["500", "1,015", "500"]
+  assert row["Jaccard"] == f"{500 / 1015:.4f}"
+  header, *rows = _differences(out, "influence")
+  assert header == ["training", "test", "label", "A", "B", "A-B"]
+  values = [f"{influence[9]:.4f}", f"{influence[9] - 0.125:.4f}", "0.125"]
+  assert rows == [[str(train[9]), str(test[9]), "-", *values]]
+
+
+@pytest.mark.parametrize("format_name", ["cscores", "high_influence_pairs"])
+def test_scores_agree_with_their_export(scores, tmp_path, format_name, capsys):
+  output = tmp_path / "x.npz"
+  flags = [f"--scores={scores}", f"--format={format_name}", f"--output={output}"]
+  assert cli.main(["export", *flags]) == 0
+  out = _compare(capsys, scores, output)
+  assert out.startswith(f"A  {scores} at ratio 0.7: C-score of 1,437 examples, memorization of ")
+  table = _summary(out)
+  assert list(table) == (["C-score"] if format_name == "cscores" else ["memorization", "influence"])
+  for row in table.values():
+    assert row["in_both"] == row["in_B"] != "0"
+    assert (row["Pearson"], row["Spearman"], row["mean"]) == ("1.0000", "1.0000", "0")
+
+
+def test_scores_directories_are_compared_in_every_kind(scores, tmp_path, capsys):
+  other = _score(tmp_path, {0.3: 30, 0.7: 10})
+  out = _compare(capsys, scores, other, "--ratio=0.7", "--largest=3")
+  table = _summary(out)
+  assert list(table) == ["C-score", "memorization", "influence"]
+  assert 0.5 < float(table["memorization"]["Pearson"]) < 1
+  assert 0 < float(table["influence"]["Jaccard"]) < 1
+  for kind in table:
+    differences = [abs(float(row[-1])) for row in _differences(out, kind)[1:]]
+    assert len(differences) == 3
+    assert differences == sorted(differences, reverse=True)
+  assert "largest differences" not in _compare(capsys, scores, other, "--ratio=0.7", "--largest=0")
+  error = _compare(capsys, scores, other)
+  assert "A has the most runs at ratio 0.7, B at 0.3: choose with --ratio" in error
+
+
+def test_labels_must_agree(capsys):
+  with np.load(CIFAR10) as ten, np.load(CIFAR100) as hundred:
+    first = np.flatnonzero(ten["labels"] != hundred["labels"])[0]
+    classes = ten["labels"][first], hundred["labels"][first]
+  assert (
+    f"labels disagree: training example {first} is of class {classes[0]} in A, {classes[1]} in B; "
+    "compare scores of the same data in the same order"
+  ) in _compare(capsys, CIFAR10, CIFAR100)
+
+
+def _write_matrix(path, test_label, examples=3):
+  """Writes an influence matrix of training examples and one test example."""
+  np.savez(
+    path,
+    tr_labels=np.ones(examples, int),
+    tt_labels=np.array([test_label]),
+    tr_mem=np.linspace(0, 1, examples),
+    tr_classidx_1=np.arange(examples),
+    tt_classidx_1=np.array([0]),
+    infl_matrix_class1=np.linspace(0, 1, examples)[:, np.newaxis],
+  )
+  return path
+
+
+def test_labels_of_test_examples_must_agree_too(tmp_path, capsys):
+  a, b = (_write_matrix(tmp_path / f"{label}.npz", label) for label in (1, 2))
+  assert "labels disagree: test example 0 is of class 1 in A, 2 in B" in _compare(capsys, a, b)
+
+
+def test_a_pair_of_two_classes_shows_both_labels(tmp_path, capsys):
+  pairs = tmp_path / "pairs.npz"
+  np.savez(pairs, tr_idx=np.array([1]), tt_idx=np.array([0]), infl=np.ones(1), mem=np.ones(1))
+  out = _compare(capsys, _write_matrix(tmp_path / "x.npz", 2), pairs)
+  assert _differences(out, "influence")[1] == ["1", "0", "1/2", "0.5000", "1.0000", "-0.5"]
+  assert _differences(out, "memorization")[1] == ["1", "1", "0.5000", "1.0000", "-0.5"]
+  assert _summary(out)["influence"]["Pearson"] == "-"  # one pair has no correlation
+
+
+def test_sides_without_a_common_kind_are_refused(capsys):
+  error = _compare(capsys, CIFAR10, PAIRS)
+  assert "nothing to compare: A holds C-score, B holds memorization, influence" in error
+
+
+def test_sides_without_a_common_row_are_refused(tmp_path, capsys):
+  other = _changed(tmp_path / "x.npz", PAIRS, tr_idx=lambda train: train + 50_000)
+  error = _compare(capsys, PAIRS, other)
+  assert "A and B have nothing in common: no memorization and influence of the same" in error
+
+
+def test_scores_without_pairs_still_compare_in_the_other_kinds(scores, tmp_path, capsys):
+  shutil.copytree(scores, tmp_path / "scores")
+  shutil.rmtree(tmp_path / "scores" / "influence")
+  table = _summary(_compare(capsys, tmp_path / "scores", tmp_path / "scores"))
+  assert table["memorization"]["Pearson"] == "1.0000"
+  assert table["influence"] == {
+    **dict.fromkeys(["in_A", "in_B", "in_both", "undefined"], "0"),
+    **dict.fromkeys(["Jaccard", "Pearson", "Spearman", "mean"], "-"),
+  }
+
+
+@pytest.mark.parametrize(
+  ("b", "flags", "message"),
+  [
+    ("missing.npz", [], "give a scores directory or a published .npz file"),
+    (CIFAR10, ["--largest=-1"], "argument --largest: '-1' is no number of differences"),
+    (CIFAR10, ["--ratio=0.5"], "--ratio=0.5: {scores} holds scores at 0.3, 0.7; choose one"),
+    (CIFAR10, ["third"], "unknown argument third"),
+    (Path(__file__), [], "is no npz archive, or was cut short"),
+  ],
+)
+def test_what_cannot_be_compared_is_one_line(scores, b, flags, message, capsys):
+  assert message.format(scores=scores) in _compare(capsys, scores, b, *flags)
+
+
+def test_two_sides_are_needed(capsys):
+  assert cli.main(["compare", str(PAIRS)]) == 2
+  assert "the following arguments are required: B" in capsys.readouterr().err

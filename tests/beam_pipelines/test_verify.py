@@ -1,0 +1,176 @@
+import re
+import shutil
+
+import numpy as np
+import pytest
+from checkpoints import write_broken_digits_runs, write_digits_experiment
+from outcomes import make_outcomes, write_experiment
+
+from beam_pipelines import cli
+
+
+def _verify(experiment, *flags):
+  command = ["verify", f"--experiment={experiment}", "--dataset=digits", "--model=mlp"]
+  return cli.main([*command, *flags])
+
+
+def _rows(out):
+  """Ratio, run and matches of each line of the table, and its total."""
+  lines = (line.split() for line in out.partition("\n\n")[0].splitlines()[1:])
+  return {tuple(line[:-4]): line[-4:-1] for line in lines}
+
+
+def _flip(experiment, run, split, count):
+  """Flips recorded bits of a run and shuffles its arrays, whose order means nothing."""
+  path = experiment / "0.7" / str(run) / "aux_arrays.npz"
+  with np.load(path) as archive:
+    arrays = dict(archive)
+  arrays[f"correctness_{split}"][:count] ^= True
+  order = np.random.default_rng(0).permutation(len(arrays[f"index_{split}"]))
+  for name in (f"correctness_{split}", f"index_{split}"):
+    arrays[name] = arrays[name][order]
+  np.savez(path, **arrays)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+  experiment = tmp_path_factory.mktemp("written") / "runs"
+  return experiment, write_digits_experiment(experiment, range(5))
+
+
+@pytest.fixture
+def experiment(written, tmp_path):
+  return shutil.copytree(written[0], tmp_path / "runs")
+
+
+def test_everything_matches(experiment, written, capsys):
+  assert _verify(experiment) == 0
+  captured = capsys.readouterr()
+  rows = _rows(captured.out)
+  sizes = [outcome.unpack()[0].sum() for outcome in written[1]]
+  for run, size in enumerate(sizes):
+    removed = 1437 - size
+    assert rows["0.7", str(run)] == [f"{size:,}/{size:,}", f"{removed}/{removed}", "360/360"]
+  total, removed = sum(sizes), 5 * 1437 - sum(sizes)
+  assert rows["total",] == [f"{total:,}/{total:,}", f"{removed:,}/{removed:,}", "1,800/1,800"]
+  assert captured.out.endswith(
+    "\nverified 5 runs: 8,985 of 8,985 predictions are the recorded ones\n"
+  )
+  assert captured.err == ""
+
+
+@pytest.mark.parametrize(
+  "flags",
+  [
+    ("--direct_num_workers=4", "--direct_running_mode=multi_threading"),
+    ("--batch_size=100", "--xla"),
+  ],
+)
+def test_the_report_does_not_depend_on_how_it_is_made(experiment, flags, capsys):
+  _flip(experiment, 3, "train", 2)
+  status = _verify(experiment)
+  report = capsys.readouterr().out
+  assert _verify(experiment, *flags) == status
+  assert capsys.readouterr().out == report
+
+
+def test_altered_bits_are_found_where_they_are(experiment, written, capsys):
+  for split, count in (("train", 7), ("removed", 11), ("test", 13)):
+    _flip(experiment, 2, split, count)
+  _flip(experiment, 4, "test", 1)
+  assert _verify(experiment) == 1
+  out = capsys.readouterr().out
+  sizes = [outcome.unpack()[0].sum() for outcome in written[1]]
+  rows = _rows(out)
+  assert rows["0.7", "2"] == [
+    f"{sizes[2] - 7:,}/{sizes[2]:,}",
+    f"{1426 - sizes[2]}/{1437 - sizes[2]}",
+    "347/360",
+  ]
+  assert rows["0.7", "4"][2] == "359/360"
+  assert rows["0.7", "3"][2] == "360/360"
+  assert rows["total",][2] == "1,786/1,800"
+  assert "8,953 of 8,985 predictions are the recorded ones\n" in out
+  assert "2 of 5 runs differ, 1 by more than 0.1000%:\n  0.7/2: 31 of 1,797" in out
+  assert "\n  0.7/4: 1 of 1,797 predictions (0.0556%)\n" in out
+
+
+@pytest.mark.parametrize(
+  ("tolerance", "status"),
+  [("0", 1), ("0.05%", 1), ("0.1%", 0), ("0.00056", 0)],
+)
+def test_tolerance_is_the_share_of_a_run_that_may_differ(experiment, tolerance, status, capsys):
+  _flip(experiment, 1, "removed", 1)
+  assert _verify(experiment, f"--tolerance={tolerance}") == status
+  assert f"1 of 5 runs differ, {status} by more than" in capsys.readouterr().out
+
+
+def test_broken_runs_are_listed_and_do_not_disturb(experiment, written, capsys):
+  assert _verify(experiment) == 0
+  report = capsys.readouterr().out
+  reasons = write_broken_digits_runs(experiment, written[1][0], first_run=10)
+  write_experiment(experiment, make_outcomes(0.7, [99]))
+  shutil.copytree(experiment / "0.7" / "0", experiment / "0.70" / "0")
+  assert _verify(experiment) == 0
+  out = capsys.readouterr().out
+  assert out.startswith(report)
+  listed = dict(re.findall(r"^  (/[^:]*): (.*)$", out.removeprefix(report), re.MULTILINE))
+  assert f"\nnot verified: {len(listed)}\n" in out
+  assert listed.pop(str(experiment / "0.70" / "0")).startswith("is the same run as ")
+  assert listed.pop(str(experiment / "0.7" / "99")) == (
+    "has no checkpoint: there is no checkpoints/ckpt-<epoch>.index; "
+    "is of 37 training and 11 test examples, not 1,437 and 360"
+  )
+  no_file = "has no aux_arrays.npz: the run is not complete"
+  assert no_file in listed.values()
+  assert set(listed) == set(reasons)
+  for path, reason in reasons.items():
+    assert reason in listed[path]
+
+
+def test_long_lists_are_cut(experiment, capsys):
+  write_experiment(experiment, make_outcomes(0.7, range(50, 75)))
+  assert _verify(experiment) == 0
+  out = capsys.readouterr().out
+  assert "\nnot verified: 25\n" in out
+  assert out.count("has no checkpoint") == 20
+  assert out.endswith("  … and 5 more\n")
+
+
+def test_nothing_to_compare_with_is_an_error(experiment, capsys):
+  for path in experiment.glob("0.7/*/aux_arrays.npz"):
+    with np.load(path) as archive:
+      subset = archive["subsample_idx"]
+    np.savez(path, subsample_idx=subset)
+  assert _verify(experiment) == 2
+  error = capsys.readouterr().err
+  assert error == (
+    f"heldout verify: error: no run can be verified; the first: {experiment}/0.7/0 "
+    "aux_arrays.npz has no array correctness_train\n"
+  )
+
+
+@pytest.mark.parametrize(
+  ("flags", "message"),
+  [
+    (["--experiment=/nowhere"], "--experiment=/nowhere holds no runs"),
+    (["--dataset=digts"], "unknown data set 'digts'"),
+    (["--model=vgg"], "--model=vgg: unknown model 'vgg': choose one of"),
+    (["--batch_size=0"], "--batch_size=0: at least one image"),
+    (["--precision=int8"], "argument --precision: invalid choice: 'int8'"),
+    (["--tolerance=few"], "'few' is no share: write one such as 0.1% or 0.001"),
+    (["--tolerance=150%"], "'150%' is no share"),
+    (["--tolerence=1%"], "did you mean --tolerance?"),
+  ],
+)
+def test_bad_flags_are_one_line(experiment, flags, message, capsys):
+  assert _verify(experiment, *flags) == 2
+  error = capsys.readouterr().err
+  assert message in error
+  assert error.startswith("heldout verify: error: ")
+  assert error.count("\n") == 1
+
+
+def test_an_architecture_must_be_named(experiment, capsys):
+  assert cli.main(["verify", f"--experiment={experiment}", "--dataset=digits"]) == 2
+  assert "the following arguments are required: --model" in capsys.readouterr().err
