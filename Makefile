@@ -45,7 +45,7 @@ mnist: $(READY) ## the same on real MNIST; MNIST_RUNS=0:2000 for all of a campai
 	$(HELDOUT) report --scores=mnist/scores $$flags --output=mnist/report.html
 
 test: $(READY) ## run all tests
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=auto --dist=loadfile
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .
