@@ -11,6 +11,12 @@ DEFAULT_RATIO = "0.7"
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
+def add_dataset(parser: argparse.ArgumentParser, what: str, *, required: bool = False) -> None:
+  """Adds the flags that name a data set; its kinds belong into the parser's epilog."""
+  parser.add_argument("--dataset", required=required, help=f"{what}; see below")
+  parser.add_argument("--data_dir", help="where tfds: data sets lie")
+
+
 def path(text: str) -> str:
   """A path on any file system; local ones become absolute, so that they name one place."""
   if not text:

@@ -57,8 +57,7 @@ def _parser() -> command.Parser:
     type=float,
     help="subset ratio (default: the one with the most runs); C-scores average all of them",
   )
-  add("--dataset", help="data set of the labels in influence_matrix; see below")
-  add("--data_dir", help="where tfds: data sets lie")
+  arguments.add_dataset(parser, "data set of the labels in influence_matrix")
   return parser
 
 

@@ -11,9 +11,8 @@ import numpy as np
 from tqdm import tqdm
 
 from beam_pipelines import arguments, command
-from beam_pipelines.errors import UsageError
 from beam_pipelines.storage import aux_arrays
-from beam_pipelines.storage.experiment import RunDirectory, Skipped, list_runs
+from beam_pipelines.storage.experiment import RunDirectory, Skipped, list_some_runs
 from beam_pipelines.storage.outcome import Accuracies
 
 _CONCURRENT_READS = 16
@@ -34,11 +33,7 @@ def run(argv: Sequence[str]) -> int:
   )
   parser.add_argument("--experiment", type=arguments.path, required=True, help="what to inspect")
   args, _ = parser.parse(argv)
-  listing = list_runs(args.experiment)
-  if not listing.runs:
-    raise UsageError(
-      f"--experiment={args.experiment} holds no runs: they lie in <subset ratio>/<run id>/"
-    )
+  listing = list_some_runs(args.experiment)
   with ThreadPoolExecutor(_CONCURRENT_READS) as pool:
     reading = pool.map(_inspect, listing.runs)
     inspected = list(

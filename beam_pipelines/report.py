@@ -24,8 +24,7 @@ def run(argv: Sequence[str]) -> int:
   )
   add = parser.add_argument
   add("--scores", type=arguments.path, required=True, help="directory of score tables")
-  add("--dataset", required=True, help="data set that the pictures come from; see below")
-  add("--data_dir", help="where tfds: data sets lie")
+  arguments.add_dataset(parser, "data set that the pictures come from", required=True)
   add("--output", type=arguments.path, default="report.html", help="file to write")
   args, _ = parser.parse(argv)
   manifest = scores.read_manifest(args.scores)

@@ -21,7 +21,7 @@ from beam_pipelines import arguments, command
 from beam_pipelines.errors import UsageError
 from beam_pipelines.evaluation import add_flags, evaluating
 from beam_pipelines.storage import aux_arrays, scores
-from beam_pipelines.storage.experiment import Listing, RunDirectory, RunKey, list_runs
+from beam_pipelines.storage.experiment import Listing, RunDirectory, RunKey, list_some_runs
 from beam_pipelines.storage.scores import ScoresDirectory
 from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.pack_runs import choose_block_size
@@ -47,11 +47,7 @@ def run(argv: Sequence[str]) -> int:
   dataset = load_dataset(args.dataset, args.data_dir) if args.dataset else None
   selection = _selection(args)
   scores.check_owner(args.scores, args.experiment)
-  listing = list_runs(args.experiment)
-  if not listing.runs:
-    raise UsageError(
-      f"--experiment={args.experiment} holds no runs: they lie in <subset ratio>/<run id>/"
-    )
+  listing = list_some_runs(args.experiment)
   scored = _scored_runs(args.scores) if args.append else set()
   unscored = [run for run in listing.runs if run.key not in scored]
   sizes = _sizes(args, dataset, bool(scored))
@@ -104,8 +100,7 @@ def _parser() -> command.Parser:
   add = parser.add_argument
   add("--experiment", type=arguments.path, required=True, help="directory of run directories")
   add("--scores", type=arguments.path, required=True, help="directory for the tables")
-  add("--dataset", help="data set that the labels come from; see below")
-  add("--data_dir", help="where tfds: data sets lie")
+  arguments.add_dataset(parser, "data set that the labels come from")
   add(
     "--source",
     choices=("recorded", "checkpoints"),

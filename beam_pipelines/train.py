@@ -70,8 +70,7 @@ def _parser() -> command.Parser:
   defaults = HyperParameters()
   add = parser.add_argument
   add("--experiment", type=arguments.path, required=True, help="directory of run directories")
-  add("--dataset", required=True, help="data set, such as digits or tfds:mnist; see below")
-  add("--data_dir", help="where tfds: data sets lie")
+  arguments.add_dataset(parser, "data set, such as digits or tfds:mnist", required=True)
   add("--model", default="mlp", choices=model_names(), help="architecture")
   add(
     "--ratios",

@@ -18,7 +18,7 @@ from beam_pipelines.errors import UsageError
 from beam_pipelines.evaluation import add_flags, evaluating, scratch_directory
 from beam_pipelines.storage import files
 from beam_pipelines.storage.aux_arrays import SPLITS
-from beam_pipelines.storage.experiment import Listing, RunKey, Skipped, list_runs
+from beam_pipelines.storage.experiment import Listing, RunKey, Skipped, list_some_runs
 from beam_pipelines.transforms.match_outcomes import MatchOutcomes, RunMatches
 from beam_pipelines.transforms.read_outcomes import (
   OUTCOMES,
@@ -40,11 +40,7 @@ def run(argv: Sequence[str]) -> int:
   """Prints matches per run and what differs; returns the exit status, 1 if too much does."""
   args, options = _parser().parse(argv)
   dataset = load_dataset(args.dataset, args.data_dir)
-  listing = list_runs(args.experiment)
-  if not listing.runs:
-    raise UsageError(
-      f"--experiment={args.experiment} holds no runs: they lie in <subset ratio>/<run id>/"
-    )
+  listing = list_some_runs(args.experiment)
   verified = _verify(args, options, listing, dataset)
   if not verified.matches:
     path, reason = next(iter(verified.skipped.items()))
@@ -65,8 +61,7 @@ def _parser() -> command.Parser:
   )
   add = parser.add_argument
   add("--experiment", type=arguments.path, required=True, help="directory of run directories")
-  add("--dataset", required=True, help="data set that the runs were trained on; see below")
-  add("--data_dir", help="where tfds: data sets lie")
+  arguments.add_dataset(parser, "data set that the runs were trained on", required=True)
   add_flags(parser, model_required=True)
   add(
     "--tolerance",

@@ -38,8 +38,10 @@ def expected_by_chance(manifest: Mapping[str, Any], ratio: float | None) -> floa
 
   None if the manifest does not say.
   """
-  at_ratio = (row for row in manifest.get("ratios") or [] if row["subset_ratio"] == ratio)
-  return next(at_ratio, {}).get("expected_false_pairs")
+  for row in manifest.get("ratios") or []:
+    if row["subset_ratio"] == ratio:
+      return row.get("expected_false_pairs")
+  return None
 
 
 def _memorization(examples: Columns, threshold: float, ratio: float | None) -> str:

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Iterator
 
+from beam_pipelines.errors import UsageError
 from beam_pipelines.storage import files
 
 AUX_ARRAYS = "aux_arrays.npz"
@@ -102,6 +103,20 @@ def list_runs(experiment: str) -> Listing:
       continue
     runs[key] = RunDirectory(key, path, contents)
   return Listing(tuple(sorted(runs.values())), tuple(skipped))
+
+
+def list_some_runs(experiment: str) -> Listing:
+  """Lists an experiment's runs as `list_runs` does.
+
+  Raises:
+    UsageError: there are none.
+  """
+  listing = list_runs(experiment)
+  if not listing.runs:
+    raise UsageError(
+      f"--experiment={experiment} holds no runs: they lie in <subset ratio>/<run id>/"
+    )
+  return listing
 
 
 def _run_directories(experiment: str) -> Iterator[tuple[str, str, tuple[files.FileInfo, ...]]]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 _RATIO = "Share of the training set in each run's random subset."
 _EXAMPLE = "Index of the example in the original training set."
+_TEST_EXAMPLE = "Index of the example in the original test set."
 _LABEL = "Class of the example; null if scored without a data set."
 
 
@@ -18,6 +19,22 @@ def _column(name: str, dtype: pa.DataType, description: str, *, nullable: bool =
 
 def _table(description: str, *columns: pa.Field) -> pa.Schema:
   return pa.schema(columns, metadata={"description": description})
+
+
+def _summary(side: str, example: str) -> pa.Schema:
+  return _table(
+    f"What the selected pairs say of {side} examples, one row per subset ratio and example.",
+    _column("subset_ratio", pa.float64(), _RATIO),
+    _column("example", pa.int64(), example),
+    _column("label", pa.int64(), _LABEL, nullable=True),
+    _column("pairs", pa.int64(), "Selected pairs that the example is in."),
+    _column(
+      "largest_influence",
+      pa.float64(),
+      "Largest influence among them; null if there is none.",
+      nullable=True,
+    ),
+  )
 
 
 SCORE_TABLES: dict[str, pa.Schema] = {
@@ -71,7 +88,7 @@ SCORE_TABLES: dict[str, pa.Schema] = {
     "Influence, one row per selected pair of a training and a test example.",
     _column("subset_ratio", pa.float64(), _RATIO),
     _column("train_example", pa.int64(), _EXAMPLE),
-    _column("test_example", pa.int64(), "Index of the example in the original test set."),
+    _column("test_example", pa.int64(), _TEST_EXAMPLE),
     _column("train_label", pa.int64(), _LABEL, nullable=True),
     _column("test_label", pa.int64(), _LABEL, nullable=True),
     _column("runs_in", pa.int32(), "Runs whose subset has the training example."),
@@ -84,32 +101,8 @@ SCORE_TABLES: dict[str, pa.Schema] = {
     _column("influence_se", pa.float64(), "Agresti-Caffo standard error of the influence."),
     _column("memorization", pa.float64(), "Memorization of the training example.", nullable=True),
   ),
-  "train_influence": _table(
-    "What the selected pairs say of training examples, one row per subset ratio and example.",
-    _column("subset_ratio", pa.float64(), _RATIO),
-    _column("example", pa.int64(), _EXAMPLE),
-    _column("label", pa.int64(), _LABEL, nullable=True),
-    _column("pairs", pa.int64(), "Selected pairs that the example is in."),
-    _column(
-      "largest_influence",
-      pa.float64(),
-      "Largest influence among them; null if there is none.",
-      nullable=True,
-    ),
-  ),
-  "test_influence": _table(
-    "What the selected pairs say of test examples, one row per subset ratio and example.",
-    _column("subset_ratio", pa.float64(), _RATIO),
-    _column("example", pa.int64(), "Index of the example in the original test set."),
-    _column("label", pa.int64(), _LABEL, nullable=True),
-    _column("pairs", pa.int64(), "Selected pairs that the example is in."),
-    _column(
-      "largest_influence",
-      pa.float64(),
-      "Largest influence among them; null if there is none.",
-      nullable=True,
-    ),
-  ),
+  "train_influence": _summary("training", _EXAMPLE),
+  "test_influence": _summary("test", _TEST_EXAMPLE),
   "runs": _table(
     "One row per run that was scored.",
     _column("subset_ratio", pa.float64(), _RATIO),
