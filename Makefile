@@ -31,8 +31,8 @@ $(READY): requirements-dev.txt pyproject.toml
 	touch $@
 
 demo: $(READY) ## train, score and report the embedded digits
-	$(HELDOUT) train --experiment=demo/runs --dataset=digits --ratios=0.7 --runs=0:200
-	$(HELDOUT) train --experiment=demo/runs --dataset=digits --ratios=$(RATIOS) --runs=0:20
+	$(HELDOUT) train --experiment=demo/runs --dataset=digits --model=mlp_small --ratios=0.7 --runs=0:200
+	$(HELDOUT) train --experiment=demo/runs --dataset=digits --model=mlp_small --ratios=$(RATIOS) --runs=0:20
 	$(HELDOUT) score --experiment=demo/runs --scores=demo/scores --dataset=digits
 	$(HELDOUT) report --scores=demo/scores --dataset=digits --output=demo/report.html
 

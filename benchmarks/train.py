@@ -1,12 +1,12 @@
 """Times `models.Trainer` against training one run after another the plain way.
 
-The plain way is what TensorFlow's guides lead to: a module, an optimizer, a `tf.function` that
-takes one step, and a Python loop over batches cut from NumPy float arrays. Its module and its step
-are built and compiled once, before the clock starts, and every run starts them afresh: a new module
-for every run, as a script would make it, compiles its step again each time, which the digits show
-in a line of its own. All ways train the same subsets with the default hyper-parameters, take turns
-in one process, and are compared by the medians of their rounds. Seconds of processor time are there
-because they hold still when other work shares the machine.
+The plain way is what TensorFlow's guides lead to: a function that makes a module, an optimizer and
+a `tf.function` that takes one step, and loops in Python over batches cut from NumPy float arrays.
+Called for every run, it compiles its step for every run; a line of its own shows what is left if
+module and step are made once and only started afresh. All ways train the same subsets with the
+default hyper-parameters, take turns in one process, and are compared by the medians of their
+rounds. Seconds of processor time are there because they hold still when other work shares the
+machine.
 
   python benchmarks/train.py --idx DIR --accuracy
 """
@@ -27,7 +27,6 @@ from models.run_seed import draw_subset
 from models.trainer import Trainer
 from models.weights import Weights, build_with_variables
 
-MODEL = "mlp"
 RATIO = 0.7
 SEED = 0
 PLAIN = HyperParameters()
@@ -46,31 +45,31 @@ def main() -> None:
   options = parser.parse_args()
 
   digits = load_dataset("digits")
-  ways = {"plain": PlainWay(digits), "plain, new module a run": NewModuleEachRun(digits)}
-  compare("digits", digits, ways | stacked_ways(digits), options.rounds)
+  for model in ("mlp_small", "mlp"):
+    compare(f"digits, {model}", digits, all_ways(digits, model), options.rounds)
   if options.idx is None:
     print("mnist: left out, give --idx DIR with its four IDX files")
     return
   mnist = load_dataset(f"idx:{options.idx}")
-  ways = {"plain": PlainWay(mnist), **stacked_ways(mnist)}
-  compare("mnist", mnist, ways, options.mnist_rounds)
+  ways = all_ways(mnist, "mlp")
+  compare("mnist, mlp", mnist, ways, options.mnist_rounds)
   if options.accuracy:
     compare_accuracies(mnist, ways, options.runs)
 
 
 class PlainWay:
-  """One run at a time: a Python loop over a compiled step."""
+  """One run at a time, as a script does it: a module, a compiled step, a loop over batches."""
 
   runs_per_turn = 1
 
-  def __init__(self, dataset: ImageDataset):
+  def __init__(self, dataset: ImageDataset, model: str):
     self._images = dataset.train.images.astype(np.float32) / np.float32(dataset.pixel_max)
     self._labels = dataset.train.labels
-    self._shape = (dataset.num_classes, dataset.image_shape)
+    self._architecture = (model, dataset.num_classes, dataset.image_shape)
     self._build()
 
   def _build(self) -> None:
-    module, self._variables = build_with_variables(MODEL, *self._shape)
+    module, self._variables = build_with_variables(*self._architecture)
     optimizer = snt.optimizers.Momentum(PLAIN.learning_rate, PLAIN.momentum)
 
     @tf.function
@@ -84,15 +83,7 @@ class PlainWay:
     self._optimizer, self._step = optimizer, step
 
   def _start_afresh(self) -> None:
-    """Draws new weights and clears the momenta, where there are any yet."""
-    for variable in self._variables.values():
-      if variable.shape.rank > 1:
-        initializer = snt.initializers.TruncatedNormal(stddev=variable.shape[0] ** -0.5)
-        variable.assign(initializer(variable.shape, variable.dtype))
-      else:
-        variable.assign(tf.zeros_like(variable))
-    for momentum in self._optimizer.accumulated_momentum:
-      momentum.assign(tf.zeros_like(momentum))
+    self._build()
 
   def train(self, first_run: int) -> list[Weights]:
     """Trains the run with id `first_run`."""
@@ -108,19 +99,27 @@ class PlainWay:
     return [{key: value.numpy() for key, value in self._variables.items()}]
 
 
-class NewModuleEachRun(PlainWay):
-  """The plain way with a new module, optimizer and step for every run."""
+class CompiledOnce(PlainWay):
+  """The plain way with one module and one step for all runs."""
 
   def _start_afresh(self) -> None:
-    self._build()
+    """Draws new weights and clears the momenta, where there are any yet."""
+    for variable in self._variables.values():
+      if variable.shape.rank > 1:
+        initializer = snt.initializers.TruncatedNormal(stddev=variable.shape[0] ** -0.5)
+        variable.assign(initializer(variable.shape, variable.dtype))
+      else:
+        variable.assign(tf.zeros_like(variable))
+    for momentum in self._optimizer.accumulated_momentum:
+      momentum.assign(tf.zeros_like(momentum))
 
 
 class StackedWay:
   """`Trainer`, a stack of runs at a time."""
 
-  def __init__(self, dataset: ImageDataset, precision: str):
+  def __init__(self, dataset: ImageDataset, model: str, precision: str):
     self._trainer = Trainer(
-      MODEL,
+      model,
       dataset.train.images,
       dataset.train.labels,
       num_classes=dataset.num_classes,
@@ -139,9 +138,13 @@ class StackedWay:
 Way = PlainWay | StackedWay
 
 
-def stacked_ways(dataset: ImageDataset) -> dict[str, Way]:
-  ways = {precision: StackedWay(dataset, precision) for precision in PRECISIONS}
-  return {f"{name}, stack {way.runs_per_turn}": way for name, way in ways.items()}
+def all_ways(dataset: ImageDataset, model: str) -> dict[str, Way]:
+  stacked = {precision: StackedWay(dataset, model, precision) for precision in PRECISIONS}
+  return {
+    "plain": PlainWay(dataset, model),
+    "plain, compiled once": CompiledOnce(dataset, model),
+    **{f"{name}, stack {way.runs_per_turn}": way for name, way in stacked.items()},
+  }
 
 
 def compare(name: str, dataset: ImageDataset, ways: Mapping[str, Way], rounds: int) -> None:
@@ -169,7 +172,7 @@ def compare(name: str, dataset: ImageDataset, ways: Mapping[str, Way], rounds: i
 def compare_accuracies(dataset: ImageDataset, ways: Mapping[str, Way], runs: int) -> None:
   """Prints each way's test accuracy over the same runs, and its distance from the plain way's."""
   evaluator = Evaluator(
-    MODEL,
+    "mlp",
     dataset.test.images,
     dataset.test.labels,
     num_classes=dataset.num_classes,

@@ -1,11 +1,13 @@
-"""The multi-layer perceptron of the MNIST demonstration."""
+"""The multi-layer perceptron of the MNIST demonstration, and a smaller one."""
+
+from collections.abc import Sequence
 
 import sonnet as snt
 import tensorflow as tf
 
 
 class MLP(snt.Module):
-  """Fully connected 512-256-`num_classes` network with ReLU (Feldman & Zhang 2020, MNIST demo).
+  """Fully connected network with ReLU; 512-256 as in Feldman & Zhang's MNIST demonstration.
 
   Example:
     >>> logits = MLP(num_classes=10)(tf.zeros([2, 28, 28, 1]), is_training=False)
@@ -14,11 +16,12 @@ class MLP(snt.Module):
 
   Args:
     num_classes: width of the output layer.
+    hidden: widths of the layers before it.
   """
 
-  def __init__(self, num_classes: int, name: str | None = None):
+  def __init__(self, num_classes: int, hidden: Sequence[int] = (512, 256), name: str | None = None):
     super().__init__(name=name)
-    self._mlp = snt.nets.MLP([512, 256, num_classes])
+    self._mlp = snt.nets.MLP([*hidden, num_classes])
 
   def __call__(self, images: tf.Tensor, is_training: bool) -> tf.Tensor:
     """Returns float32 logits [batch, num_classes] of images [batch, height, width, channels].

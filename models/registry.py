@@ -18,6 +18,7 @@ _BUILDERS: dict[str, Callable[[int], snt.Module]] = {
   "cifar_resnet18": cifar_resnet18,
   "cifar_resnet50": cifar_resnet50,
   "mlp": MLP,
+  "mlp_small": functools.partial(MLP, hidden=(128, 64)),
   "resnet50": snt.nets.ResNet50,
   "resnet50_v2": functools.partial(snt.nets.ResNet50, resnet_v2=True),
   "small_inception": SmallInception,

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,6 +13,7 @@ def test_names_cover_the_released_architectures_and_their_options():
     "cifar_resnet18",
     "cifar_resnet50",
     "mlp",
+    "mlp_small",
     "resnet50",
     "resnet50_v2",
     "small_inception",
@@ -29,13 +32,13 @@ def test_modules_map_images_of_any_size_to_logits(name, is_training):
   assert logits.dtype == np.float32
 
 
-def test_mlp_is_512_256_classes():
-  weights = {key: spec.shape for key, spec in variable_specs("mlp", 10, (28, 28, 1)).items()}
+@pytest.mark.parametrize(("name", "hidden"), [("mlp", (512, 256)), ("mlp_small", (128, 64))])
+def test_layers_of_the_perceptrons(name, hidden):
+  weights = {key: spec.shape for key, spec in variable_specs(name, 10, (28, 28, 1)).items()}
 
+  widths = (784, *hidden, 10)
   assert [shape for key, shape in weights.items() if key.endswith("/w")] == [
-    (784, 512),
-    (512, 256),
-    (256, 10),
+    *itertools.pairwise(widths)
   ]
 
 
