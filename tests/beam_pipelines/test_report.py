@@ -21,9 +21,7 @@ def scores(tmp_path_factory):
 
 
 def _report(scores, output, dataset="digits"):
-  return cli.main(
-    ["report", f"--scores={scores}", f"--dataset={dataset}", f"--output={output}"]
-  )
+  return cli.main(["report", f"--scores={scores}", f"--dataset={dataset}", f"--output={output}"])
 
 
 def test_writes_one_file_and_says_what_it_found(scores, tmp_path, capsys):

@@ -70,9 +70,7 @@ def test_the_recorded_outcome_is_that_of_the_checkpoint(trained):
   run = list_runs(str(trained)).runs[7]
   weights = read_weights(f"{run.path}/checkpoints/ckpt-1", variable_specs("mlp", 10, (8, 8, 1)))
   _, train_correct, test_correct = aux_arrays.read(run).unpack()
-  assert np.array_equal(
-    evaluator.correct(weights), np.concatenate([train_correct, test_correct])
-  )
+  assert np.array_equal(evaluator.correct(weights), np.concatenate([train_correct, test_correct]))
 
 
 def test_checkpoints_hold_epoch_and_step(trained):
@@ -203,9 +201,10 @@ def test_a_killed_training_resumes(trained, tmp_path, runs_before_the_kill):
   ]
   process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
   while process.poll() is None:
-    if sum(run.complete for run in list_runs(str(tmp_path)).runs) >= runs_before_the_kill and (
-      tmp_path / "training.json"
-    ).exists():
+    if (
+      sum(run.complete for run in list_runs(str(tmp_path)).runs) >= runs_before_the_kill
+      and (tmp_path / "training.json").exists()
+    ):
       process.send_signal(signal.SIGKILL)
       break
     time.sleep(0.01)  # polls another process
