@@ -10,6 +10,7 @@ from beam_pipelines import command
 
 COMMANDS = {
   "train": "train subset runs and write their run directories",
+  "ingest": "stream an archive of runs, such as a released one, into run directories",
   "inspect": "say what is in an experiment directory",
   "score": "turn outcomes into memorization, influence and consistency tables",
   "verify": "compare what checkpoints predict with what their runs have recorded",

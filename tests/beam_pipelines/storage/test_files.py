@@ -47,6 +47,13 @@ def test_an_unfinished_write_is_not_listed_but_deleted_with_its_directory(tmp_pa
   assert list(tmp_path.iterdir()) == []
 
 
+def test_unfinished_writes_can_be_deleted_alone(tmp_path):
+  files.write_bytes(str(tmp_path / "d" / "y"), b"y")
+  (tmp_path / "d" / f"x.{'0' * 32}.tmp").write_bytes(b"half")
+  files.delete_unfinished(str(tmp_path))
+  assert files.list_files(str(tmp_path), unfinished=True) == [FileInfo("d/y", 1)]
+
+
 def test_moves_into_directories_that_do_not_exist_yet(tmp_path):
   files.write_bytes(str(tmp_path / "x"), b"x")
   files.move([(str(tmp_path / "x"), str(tmp_path / "new" / "deep" / "y"))])
@@ -60,6 +67,30 @@ def test_deleting_what_is_not_there_is_no_error(tmp_path):
 def test_a_missing_file_is_an_os_error(tmp_path):
   with pytest.raises(OSError, match="missing"):
     files.read_bytes(str(tmp_path / "missing"))
+
+
+def test_the_size_of_a_file(tmp_path):
+  (tmp_path / "x").write_bytes(b"12345")
+  assert files.size(str(tmp_path / "x")) == 5
+  with pytest.raises(FileNotFoundError, match="missing"):
+    files.size(str(tmp_path / "missing"))
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 7, 99, 100, 101])
+def test_chunks_come_in_order(tmp_path, chunk_bytes):
+  content = bytes(range(100))
+  (tmp_path / "x").write_bytes(content)
+  chunks = list(files.read_chunks(str(tmp_path / "x"), chunk_bytes))
+  assert b"".join(chunks) == content
+  assert {len(chunk) for chunk in chunks[:-1]} <= {chunk_bytes}
+
+
+def test_a_file_written_piece_by_piece(tmp_path):
+  path = str(tmp_path / "new" / "x")
+  with files.create(path) as file:
+    file.write(b"one")
+    file.write(b"two")
+  assert files.read_bytes(path) == b"onetwo"
 
 
 def test_json_round_trip(tmp_path):

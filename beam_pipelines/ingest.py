@@ -1,0 +1,201 @@
+"""`heldout ingest`: streams an archive of runs into run directories."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from typing import Any, NamedTuple, Protocol
+
+from tqdm import tqdm
+
+from beam_pipelines import arguments, command
+from beam_pipelines.errors import UsageError
+from beam_pipelines.storage import files
+from beam_pipelines.storage.archive import ArchiveError, RunArchive, explained_damage
+from beam_pipelines.storage.experiment import AUX_ARRAYS, RunDirectory, list_runs
+from beam_pipelines.storage.read_ahead import read_ahead
+from beam_pipelines.storage.run_writer import RunWriter
+
+INGESTION = "ingest.json"
+
+# https://github.com/google-research/heldout-influence-estimation
+RELEASED = {
+  "cifar10-inception": "bc3b75203381709f8224810946be14b1",
+  "cifar100-inception": "f87218368528afa6e2407c8410f1ffa1",
+  "imagenet-resnet50": "64c39ef7702462b83959af9de622b4b8",
+}
+_RELEASED_PATH = "gs://gresearch/heldout-training-checkpoints/{}.tar.gz"
+
+_UNFINISHED, _VERIFIED, _WRONG_MD5 = "unfinished", "verified", "wrong MD5"
+_CHUNK_BYTES = 1 << 23
+_CHUNKS_AHEAD = 4
+
+
+class _Archive(NamedTuple):
+  path: str
+  md5: str
+  size: int
+
+
+class _Digest(Protocol):
+  def update(self, data: bytes, /) -> None: ...
+  def hexdigest(self) -> str: ...
+
+
+# A gzip stream can be read from its beginning only: there is nothing for Beam to spread over
+# workers, so this is one process, in which reading, hashing, unpacking and writing overlap.
+def run(argv: Sequence[str]) -> int:
+  """Writes the runs of an archive that are not there yet; returns the exit status."""
+  args, _ = _parser().parse(argv)
+  try:
+    return _ingest(_find_archive(args), args.experiment)
+  except FileNotFoundError as error:
+    raise UsageError(f"{error.filename}: there is no such file or bucket") from error
+  except OSError as error:
+    raise UsageError(f"{error}; the same command goes on from where it was") from error
+
+
+def _parser() -> command.Parser:
+  parser = command.Parser(
+    "ingest",
+    "Streams a .tar.gz of runs into run directories; the archive itself is not stored.\n"
+    "Runs that are complete are kept, so that calling it again finishes what was interrupted.",
+    "Example, one of the released experiments:\n"
+    "  heldout ingest --released=cifar10-inception --experiment=gs://bucket/cifar10-inception",
+  )
+  add = parser.add_argument
+  add("--released", choices=RELEASED, help="a released archive, known by path and MD5 sum")
+  add("--archive", type=arguments.path, help="a .tar.gz of runs, or a copy of the released one")
+  add("--md5", type=_md5, help="MD5 sum of --archive, in hexadecimal")
+  add("--experiment", type=arguments.path, required=True, help="directory of run directories")
+  return parser
+
+
+def _md5(text: str) -> str:
+  if not re.fullmatch(r"[0-9a-fA-F]{32}", text):
+    raise argparse.ArgumentTypeError(f"{text!r} is no MD5 sum: write 32 hexadecimal digits")
+  return text.lower()
+
+
+def _find_archive(args: argparse.Namespace) -> _Archive:
+  if args.released and args.md5:
+    raise UsageError("--released and --md5: the MD5 sums of released archives are known")
+  if not args.released and not (args.archive and args.md5):
+    raise UsageError("give --archive and --md5, or --released; see `heldout ingest --help`")
+  path = args.archive or _RELEASED_PATH.format(args.released)
+  return _Archive(path, args.md5 or RELEASED[args.released], files.size(path))
+
+
+def _ingest(archive: _Archive, experiment: str) -> int:
+  there = list_runs(experiment).runs
+  complete = sum(run.complete for run in there)
+  note = _check_note(archive, experiment) if there else {}
+  if note.get("state") == _VERIFIED and note["runs"] == complete:
+    print(f"all {complete:,} runs of {archive.path} are in {experiment} already")
+    return 0
+  print(
+    f"{archive.path}: {archive.size / 1e9:,.3f} GB, into {experiment}, "
+    f"where {complete:,} runs are complete"
+  )
+  files.delete_unfinished(experiment)
+  _write_note(archive, experiment, _UNFINISHED, complete)
+  digest = hashlib.md5(usedforsecurity=False)
+  try:
+    writer, run_archive = _write_runs(archive, experiment, there, digest)
+  except ArchiveError as error:
+    complete = sum(run.complete for run in list_runs(experiment).runs)
+    raise UsageError(
+      f"{archive.path}: {error}; {complete:,} runs are complete in {experiment}"
+    ) from error
+  _check_result(archive, experiment, writer, digest.hexdigest())
+  print("\n".join(_summary(archive, experiment, writer, run_archive)))
+  return 0
+
+
+def _write_runs(
+  archive: _Archive, experiment: str, there: Iterable[RunDirectory], digest: _Digest
+) -> tuple[RunWriter, RunArchive]:
+  with (
+    tqdm(total=archive.size, unit="B", unit_scale=True, disable=None, leave=False) as bar,
+    closing(read_ahead(_hashed_chunks(archive.path, digest, bar), _CHUNKS_AHEAD)) as chunks,
+    RunWriter(experiment, there) as writer,
+    explained_damage(),
+  ):
+    run_archive = RunArchive(chunks)
+    for file in run_archive:
+      writer.write(file)
+      bar.set_postfix_str(f"{len(writer.written) + len(writer.kept):,} runs", refresh=False)
+  return writer, run_archive
+
+
+def _hashed_chunks(path: str, digest: _Digest, bar: tqdm) -> Iterator[bytes]:
+  for chunk in files.read_chunks(path, _CHUNK_BYTES):
+    digest.update(chunk)
+    bar.update(len(chunk))
+    yield chunk
+
+
+def _check_note(archive: _Archive, experiment: str) -> dict[str, Any]:
+  """Returns what an earlier call has noted about the runs that are there."""
+  path = files.join(experiment, INGESTION)
+  if not files.exists(path):
+    raise UsageError(
+      f"--experiment={experiment} holds runs that were not ingested: choose another directory"
+    )
+  note = files.read_json(path)
+  if note["md5"] != archive.md5:
+    raise UsageError(
+      f"--experiment={experiment} holds runs of another archive, {note['archive']} with MD5 sum "
+      f"{note['md5']}: choose another directory"
+    )
+  if note["state"] == _WRONG_MD5:
+    raise UsageError(
+      f"--experiment={experiment} was filled from an archive with a wrong MD5 sum: delete it first"
+    )
+  return note
+
+
+def _write_note(archive: _Archive, experiment: str, state: str, runs: int) -> None:
+  note = {"archive": archive.path, "md5": archive.md5, "state": state, "runs": runs}
+  files.write_json(files.join(experiment, INGESTION), note)
+
+
+def _check_result(archive: _Archive, experiment: str, writer: RunWriter, md5: str) -> None:
+  runs = len(writer.written) + len(writer.kept)
+  if md5 != archive.md5:
+    _write_note(archive, experiment, _WRONG_MD5, runs)
+    raise UsageError(
+      f"{archive.path}: its MD5 sum is {md5}, not {archive.md5}: do not trust the {runs:,} runs in "
+      f"{experiment}; delete them, and get the archive or the sum again"
+    )
+  if not runs and not writer.incomplete:
+    raise UsageError(f"{archive.path} holds no runs: their files lie in <subset ratio>/<run id>/")
+  _write_note(archive, experiment, _VERIFIED, runs)
+
+
+def _summary(
+  archive: _Archive, experiment: str, writer: RunWriter, run_archive: RunArchive
+) -> Iterator[str]:
+  yield (
+    f"{len(writer.written):,} runs written to {experiment}, {len(writer.kept):,} were there; "
+    f"the MD5 sum is right; {files.retry_count():,} requests were repeated"
+  )
+  if writer.incomplete:
+    first = min(writer.incomplete)
+    yield (
+      f"{len(writer.incomplete):,} runs have no {AUX_ARRAYS} in the archive and are incomplete: "
+      f"{first.directory(experiment)}, …"
+    )
+  if run_archive.left_out:
+    yield (
+      f"{run_archive.left_out:,} files belong to no run and were left out: "
+      f"{run_archive.first_left_out!r}, …"
+    )
+
+
+if __name__ == "__main__":
+  sys.exit(command.execute("ingest", run))
