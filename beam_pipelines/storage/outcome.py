@@ -63,20 +63,35 @@ class RunOutcome:
       _unpack(self.test_correct, self.num_test),
     )
 
+  @property
+  def examples_in(self) -> int:
+    """How many training examples the run saw."""
+    return _popcount(_bytes(self.in_subset))
+
   def accuracies(self) -> Accuracies:
     """Returns the run's accuracy on each split."""
-    in_subset, train_correct, test_correct = self.unpack()
+    correct = _bytes(self.train_correct)
+    correct_in = _popcount(correct & _bytes(self.in_subset))
+    correct_out = _popcount(correct) - correct_in
     return Accuracies(
-      train=_mean(train_correct[in_subset]),
-      removed=_mean(train_correct[~in_subset]),
-      test=_mean(test_correct),
+      train=_share(correct_in, self.examples_in),
+      removed=_share(correct_out, self.num_train - self.examples_in),
+      test=_share(_popcount(_bytes(self.test_correct)), self.num_test),
     )
 
 
-def _mean(correct: np.ndarray) -> float | None:
-  return float(correct.mean()) if len(correct) else None
+def _share(correct: int, examples: int) -> float | None:
+  return correct / examples if examples else None
+
+
+def _bytes(packed: bytes) -> np.ndarray:
+  return np.frombuffer(packed, np.uint8)
+
+
+def _popcount(packed: np.ndarray) -> int:
+  return int(np.bitwise_count(packed).sum())
 
 
 def _unpack(packed: bytes, count: int) -> np.ndarray:
-  bits = np.unpackbits(np.frombuffer(packed, np.uint8), count=count, bitorder="little")
+  bits = np.unpackbits(_bytes(packed), count=count, bitorder="little")
   return bits.view(bool)

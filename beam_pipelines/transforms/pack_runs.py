@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -19,6 +18,8 @@ TEST_SETS = "test_sets"
 
 
 _PROCESS_BYTES = 700_000_000
+# Of a run and an example: 2 bits each of packed bits, of rows and, at most, of copies.
+_BYTES_PER_RUN = 0.75
 _BLOCK_SIZES = (64, 16_384)  # smallest and largest
 
 # The subset ratio, and the index of the block's first training example. A plain tuple, because Beam
@@ -88,8 +89,8 @@ def choose_block_size(worker_memory: int, runs: int, num_test: int, dense: bool)
   """Returns how many training examples a block may have, a multiple of 8, within a worker's memory.
 
   A quarter of what is left beside the process itself and the test set goes to one block: its packed
-  bits, a copy of them, one byte per run and example while halves of the runs are compared, and
-  for a dense matrix 8 bytes per pair.
+  bits, the rows that they are transposed from, a copy of half of them while halves of the runs are
+  compared, and for a dense matrix 8 bytes per pair.
 
   Args:
     worker_memory: bytes.
@@ -100,8 +101,8 @@ def choose_block_size(worker_memory: int, runs: int, num_test: int, dense: bool)
   Raises:
     UsageError: the memory does not hold even the smallest block.
   """
-  per_example = runs * 1.5 + (8 * num_test if dense else 0)
-  left = worker_memory - _PROCESS_BYTES - num_test * runs * 1.5
+  per_example = runs * _BYTES_PER_RUN + (8 * num_test if dense else 0)
+  left = worker_memory - _PROCESS_BYTES - num_test * runs * _BYTES_PER_RUN
   block_size = int(left / 4 / per_example) // 8 * 8
   if block_size < _BLOCK_SIZES[0]:
     needed = worker_memory - left + 4 * per_example * _BLOCK_SIZES[0]
@@ -112,12 +113,9 @@ def choose_block_size(worker_memory: int, runs: int, num_test: int, dense: bool)
   return min(block_size, _BLOCK_SIZES[1])
 
 
-class _Row(NamedTuple):
-  """One run's packed bits of some examples: one `bytes` per kind of bit."""
-
-  run: int
-  num_examples: int
-  bits: tuple[bytes, ...]
+# One run's bits of some examples: the run id, how many examples, one `bytes` per kind of bit.
+# A plain tuple, which Beam encodes without pickling it.
+_Row = tuple[int, int, tuple[bytes, ...]]
 
 
 def _cut(outcome: RunOutcome, block_size: int) -> Iterator[tuple[BlockKey, _Row] | TaggedOutput]:
@@ -126,8 +124,8 @@ def _cut(outcome: RunOutcome, block_size: int) -> Iterator[tuple[BlockKey, _Row]
     stop = min(start + block_size, outcome.num_train)
     part = slice(start // 8, (stop + 7) // 8)
     bits = (outcome.in_subset[part], outcome.train_correct[part])
-    yield (ratio, start), _Row(run, stop - start, bits)
-  test = _Row(run, outcome.num_test, (outcome.test_correct,))
+    yield (ratio, start), (run, stop - start, bits)
+  test = (run, outcome.num_test, (outcome.test_correct,))
   yield TaggedOutput(TEST_SETS, (ratio, test))
 
 
@@ -157,9 +155,9 @@ def _test_set(subset_ratio: float, rows: list[_Row]) -> tuple[float, PackedTestS
 
 
 def _run_ids(rows: list[_Row]) -> np.ndarray:
-  return np.array([row.run for row in rows], np.int64)
+  return np.array([run for run, _, _ in rows], np.int64)
 
 
 def _transpose(rows: list[_Row], kind: int) -> np.ndarray:
-  packed = [np.frombuffer(row.bits[kind], np.uint8) for row in rows]
-  return transpose_runs(packed, rows[0].num_examples)
+  packed = [np.frombuffer(bits[kind], np.uint8) for _, _, bits in rows]
+  return transpose_runs(packed, rows[0][1])

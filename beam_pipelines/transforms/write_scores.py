@@ -172,12 +172,11 @@ def _refusal_path(scores: ScoresDirectory) -> str:
 
 
 def _summarise(outcome: RunOutcome) -> dict[str, Any]:
-  in_subset, _, _ = outcome.unpack()
   accuracies = outcome.accuracies()
   return {
     "subset_ratio": outcome.key.subset_ratio,
     "run": outcome.key.run,
-    "examples_in": int(in_subset.sum()),
+    "examples_in": outcome.examples_in,
     "accuracy_train": accuracies.train,
     "accuracy_removed": accuracies.removed,
     "accuracy_test": accuracies.test,

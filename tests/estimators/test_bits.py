@@ -31,10 +31,15 @@ def test_transposed_rows_hold_each_run_at_its_bit(
   assert popcount(bits).tolist() == outcomes.sum(axis=0).tolist()
 
 
-@given(runs=st.integers(1, 8) | st.sampled_from([63, 64, 65, 130]), seed=st.integers(0, 2**32 - 1))
-def test_kept_runs_are_as_if_the_others_had_never_been(runs: int, seed: int) -> None:
+@settings(deadline=None)
+@given(
+  runs=st.integers(1, 8) | st.sampled_from([63, 64, 65, 130, 200]),
+  share=st.sampled_from([0.0, 0.02, 0.5, 0.98, 1.0]),
+  seed=st.integers(0, 2**32 - 1),
+)
+def test_kept_runs_are_as_if_the_others_had_never_been(runs: int, share: float, seed: int) -> None:
   generator = np.random.default_rng(seed)
-  outcomes, kept = generator.random((5, runs)) < 0.5, generator.random(runs) < 0.5
+  outcomes, kept = generator.random((5, runs)) < 0.5, generator.random(runs) < share
   assert np.array_equal(keep_runs(pack_runs(outcomes), kept), pack_runs(outcomes[:, kept]))
 
 
