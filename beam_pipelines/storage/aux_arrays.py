@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -16,11 +16,17 @@ from beam_pipelines.storage.outcome import RunOutcome
 
 SPLITS = ("train", "removed", "test")
 
-T = TypeVar("T")
-
 
 class AuxArraysError(ValueError):
   """The arrays of a run do not describe an outcome; the message says what is wrong."""
+
+
+@contextmanager
+def _naming_the_file() -> Iterator[None]:
+  try:
+    yield
+  except AuxArraysError as error:
+    raise AuxArraysError(f"{AUX_ARRAYS} {error}") from error
 
 
 def encode(outcome: RunOutcome) -> bytes:
@@ -45,6 +51,7 @@ def encode(outcome: RunOutcome) -> bytes:
   return buffer.getvalue()
 
 
+@_naming_the_file()
 def decode(key: RunKey, content: bytes) -> RunOutcome:
   """Returns the outcome that an `aux_arrays.npz` records.
 
@@ -96,7 +103,7 @@ def read(run: RunDirectory) -> RunOutcome:
   Raises:
     AuxArraysError: the run is not complete, or its file is not as `decode` wants it.
   """
-  return _read(run, lambda content: decode(run.key, content))
+  return decode(run.key, fetch(run))
 
 
 def read_subset(run: RunDirectory, num_train: int) -> np.ndarray:
@@ -106,37 +113,42 @@ def read_subset(run: RunDirectory, num_train: int) -> np.ndarray:
     AuxArraysError: the run is not complete, its file is truncated or no npz, or `subsample_idx` is
       missing, out of range or names an example twice.
   """
-  return _read(run, lambda content: _decode_subset(content, num_train))
+  return _decode_subset(fetch(run), num_train)
 
 
-def _read(run: RunDirectory, decode: Callable[[bytes], T]) -> T:
+def fetch(run: RunDirectory) -> bytes:
+  """Returns the content of a run's `aux_arrays.npz`, for `decode`.
+
+  Raises:
+    AuxArraysError: the run is not complete, or the file cannot be read.
+  """
   if not run.complete:
     raise AuxArraysError(f"has no {AUX_ARRAYS}: the run is not complete")
   try:
-    content = files.read_bytes(run.aux_arrays_path)
+    return files.read_bytes(run.aux_arrays_path)
   except OSError as error:
     raise AuxArraysError(f"{AUX_ARRAYS} cannot be read: {error}") from error
-  try:
-    return decode(content)
-  except AuxArraysError as error:
-    raise AuxArraysError(f"{AUX_ARRAYS} {error}") from error
 
 
+@_naming_the_file()
 def _decode_subset(content: bytes, num_train: int) -> np.ndarray:
   arrays = _load(content, "subsample_idx")
   return _membership(_read_index(arrays, "subsample_idx"), num_train, "subsample_idx")
 
 
 def _load(content: bytes, *names: str) -> dict[str, np.ndarray]:
-  """Returns the arrays of these names that are there; all of them if none is named."""
+  """Returns the arrays of these names that are there; all of them if none is named.
+
+  `np.load` would read each array piece by piece, and takes half as long again.
+  """
   try:
-    archive = np.load(io.BytesIO(content), allow_pickle=False)
-    if isinstance(archive, np.ndarray):
-      raise AuxArraysError("is one array, not an npz archive")
-    with archive:
-      return {name: archive[name] for name in archive.files if name in names or not names}
-  except AuxArraysError:
-    raise
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+      held = {member.removesuffix(".npy"): member for member in archive.namelist()}
+      return {
+        name: np.lib.format.read_array(io.BytesIO(archive.read(member)), allow_pickle=False)
+        for name, member in held.items()
+        if name in names or not names
+      }
   except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, TypeError) as error:
     what = str(error).partition("\n")[0] or type(error).__name__
     raise AuxArraysError(f"cannot be read as npz: {what}") from error

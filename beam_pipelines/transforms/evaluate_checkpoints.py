@@ -21,7 +21,8 @@ from beam_pipelines.storage import files
 from beam_pipelines.storage.aux_arrays import AuxArraysError
 from beam_pipelines.storage.experiment import RunDirectory, Skipped
 from beam_pipelines.storage.outcome import RunOutcome
-from beam_pipelines.transforms.fetch_checkpoints import FetchedRun, fetch_ahead, fetch_run
+from beam_pipelines.transforms.fetch_ahead import fetch_ahead
+from beam_pipelines.transforms.fetch_checkpoints import FetchedRun, fetch_run
 from beam_pipelines.transforms.read_outcomes import OUTCOMES, SKIPPED
 from image_datasets import load_dataset
 from models import CheckpointError, Evaluator, VariableSpec, variable_specs

@@ -1,14 +1,12 @@
-"""Checkpoints brought to this machine, from any file system, ahead of their evaluation."""
+"""Checkpoints brought to this machine, from any file system."""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,10 +14,6 @@ from beam_pipelines.storage import aux_arrays, files
 from beam_pipelines.storage.experiment import AUX_ARRAYS, CHECKPOINTS, RunDirectory
 from models.checkpoint import read_weights
 from models.weights import CheckpointError, VariableSpec, Weights
-
-_AHEAD = 4
-
-T = TypeVar("T")
 
 
 class FetchedRun(NamedTuple):
@@ -68,23 +62,6 @@ def fetch_run(run: RunDirectory, num_train: int, specs: Mapping[str, VariableSpe
       raise CheckpointError(reason) from error
   read = sum(file.size for file in run.files if file.name == AUX_ARRAYS or file in checkpoint)
   return FetchedRun(in_subset, weights, read, time.perf_counter() - started)
-
-
-def fetch_ahead(
-  runs: Iterable[RunDirectory], fetch: Callable[[RunDirectory], T]
-) -> Iterator[tuple[RunDirectory, Future[T]]]:
-  """Yields each run with its fetch, which other threads have begun; the next ones follow it.
-
-  At most five runs are held at a time. When the iterator is closed, no thread is left.
-  """
-  with ThreadPoolExecutor(_AHEAD) as pool:
-    begun: deque[tuple[RunDirectory, Future[T]]] = deque()
-    for run in runs:
-      begun.append((run, pool.submit(fetch, run)))
-      if len(begun) > _AHEAD:
-        yield begun.popleft()
-    while begun:
-      yield begun.popleft()
 
 
 def _only_checkpoint(run: RunDirectory) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -14,9 +14,13 @@ from beam_pipelines.storage.experiment import RunDirectory, Skipped
 from beam_pipelines.storage.outcome import RunOutcome
 from beam_pipelines.storage.outcomes_table import decode_outcomes
 from beam_pipelines.storage.scores import read_part
+from beam_pipelines.transforms.fetch_ahead import fetch_ahead
 
 OUTCOMES = "outcomes"
 SKIPPED = "skipped"
+
+_RUNS_PER_BATCH = 256
+_CONCURRENT_READS = 8
 
 
 class SetSizes(NamedTuple):
@@ -31,7 +35,7 @@ class ReadRecordedOutcomes(beam.PTransform):
   """Reads `aux_arrays.npz` of each run; what is wrong with one run concerns that run alone.
 
   Input: `RunDirectory`s. Output: a dict of `outcomes` (`RunOutcome`s, all of the same sizes) and
-  `skipped` (`Skipped`s).
+  `skipped` (`Skipped`s). Each worker thread reads several runs at the same time.
 
   Args:
     sizes: of the data set; None: whatever most runs have.
@@ -41,7 +45,12 @@ class ReadRecordedOutcomes(beam.PTransform):
 
   def expand(self, runs: beam.PCollection[RunDirectory]) -> dict[str, beam.PCollection]:
     """Reads, then sets aside the runs whose sizes are not the others'."""
-    read = runs | "Read" >> beam.ParDo(_Read()).with_outputs(SKIPPED, main=OUTCOMES)
+    read = (
+      runs
+      | "Batch"
+      >> beam.BatchElements(min_batch_size=_RUNS_PER_BATCH, max_batch_size=_RUNS_PER_BATCH)
+      | "Read" >> beam.FlatMap(_read).with_outputs(SKIPPED, main=OUTCOMES)
+    )
     if self.sizes is None:
       sizes = (
         read[OUTCOMES]
@@ -80,10 +89,10 @@ def common_sizes(outcomes: beam.PCollection[RunOutcome]) -> beam.PCollection[Set
   )
 
 
-class _Read(beam.DoFn):
-  def process(self, run: RunDirectory) -> Iterator[tuple[str, RunOutcome] | TaggedOutput]:
+def _read(runs: Sequence[RunDirectory]) -> Iterator[tuple[str, RunOutcome] | TaggedOutput]:
+  for run, fetching in fetch_ahead(runs, aux_arrays.fetch, _CONCURRENT_READS):
     try:
-      yield run.path, aux_arrays.read(run)
+      yield run.path, aux_arrays.decode(run.key, fetching.result())
     except aux_arrays.AuxArraysError as error:
       yield TaggedOutput(SKIPPED, Skipped(run.path, str(error)))
 

@@ -1,5 +1,4 @@
 import tempfile
-import threading
 
 import numpy as np
 import pytest
@@ -8,7 +7,7 @@ from checkpoints import DIGITS, NUM_TRAIN, draw_weights, write_digits_experiment
 
 from beam_pipelines.storage.aux_arrays import AuxArraysError
 from beam_pipelines.storage.experiment import RunDirectory, list_runs
-from beam_pipelines.transforms.fetch_checkpoints import fetch_ahead, fetch_run
+from beam_pipelines.transforms.fetch_checkpoints import fetch_run
 from models import CheckpointError, variable_specs
 
 SPECS = variable_specs("mlp", 10, DIGITS.image_shape)
@@ -61,33 +60,3 @@ def test_files_that_vanish_after_the_listing_are_reported(run, temporary, tmp_pa
   with pytest.raises(AuxArraysError, match=r"^aux_arrays\.npz cannot be read: "):
     fetch_run(run, NUM_TRAIN, SPECS)
   assert not list(temporary.iterdir())
-
-
-def test_the_next_runs_are_fetched_while_one_is_used():
-  begun = [threading.Event() for _ in range(20)]
-  may_finish = threading.Event()
-
-  def fetch(run):
-    begun[run].set()
-    assert may_finish.wait(timeout=60)
-    return 10 * run
-
-  fetching = fetch_ahead(range(20), fetch)
-  run, _ = next(fetching)
-  assert run == 0
-  assert all(begun[ahead].wait(timeout=60) for ahead in range(4))
-  may_finish.set()
-  assert begun[4].wait(timeout=60)
-  assert not any(event.is_set() for event in begun[5:])
-  assert [(run, future.result()) for run, future in fetching] == [
-    (run, 10 * run) for run in range(1, 20)
-  ]
-
-
-def test_no_thread_is_left_when_the_rest_is_not_wanted():
-  before = set(threading.enumerate())
-  fetching = fetch_ahead(range(20), lambda run: run)
-  next(fetching)
-  assert set(threading.enumerate()) > before
-  fetching.close()
-  assert set(threading.enumerate()) <= before
