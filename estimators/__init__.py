@@ -31,10 +31,11 @@ from estimators.reliability import (
   split_halves,
 )
 from estimators.scores import CScores, accuracy, c_scores, consistency, score, standard_error
-from estimators.selection import select_pairs
+from estimators.selection import HalvesPairs, select_in_halves, select_pairs
 
 __all__ = [
   "CScores",
+  "HalvesPairs",
   "InOutCounts",
   "InfluencePairs",
   "Moments",
@@ -56,6 +57,7 @@ __all__ = [
   "popcount",
   "reliability_curve",
   "score",
+  "select_in_halves",
   "select_pairs",
   "spearman_brown",
   "split_half_moments",

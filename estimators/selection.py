@@ -1,19 +1,28 @@
 """Selection of influential pairs without a dense matrix."""
 
-import dataclasses
 import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from estimators import kernels
-from estimators.bits import check_bits, popcount
+from estimators.bits import check_bits, keep_runs, popcount
+from estimators.class_tiles import ClassTiles
 from estimators.counts import InOutCounts
 from estimators.pairs import InfluencePairs, keep_top_k, merge_pairs
-from estimators.tiles import map_rows, tile_bits
-from estimators.vectors import LANES
+from estimators.selection_kernel import select_rows
+from estimators.tiles import map_rows
 
 # Pairs that pile up before they are cut to the top k.
 _PAIRS_HELD = 1 << 20
+
+
+class HalvesPairs(NamedTuple):
+  """Pairs that all runs select, and those that each half of the runs selects on its own."""
+
+  all: InfluencePairs
+  first: InfluencePairs
+  second: InfluencePairs
 
 
 def select_pairs(
@@ -52,44 +61,146 @@ def select_pairs(
   Raises:
     ValueError: shapes or types do not fit, `min_influence` is not finite or `top_k` not positive.
   """
-  check_bits("member_bits", member_bits, runs)
-  check_bits("test_bits", test_bits, runs)
-  train, test = len(member_bits), len(test_bits)
+  _check_bits(member_bits, test_bits, runs)
+  (selected,) = _select(
+    [_Part(member_bits, test_bits, runs)],
+    min_influence,
+    train_labels,
+    test_labels,
+    [eligible],
+    top_k,
+    first_train,
+    threads,
+  )
+  return selected
+
+
+def select_in_halves(
+  member_bits: np.ndarray,
+  test_bits: np.ndarray,
+  halves: tuple[np.ndarray, np.ndarray],
+  min_influence: float,
+  *,
+  train_labels: np.ndarray | None = None,
+  test_labels: np.ndarray | None = None,
+  eligible: Sequence[np.ndarray | None] = (None, None, None),
+  top_k: int | None = None,
+  first_train: int = 0,
+  threads: int | None = None,
+) -> HalvesPairs:
+  """Selects pairs by all runs and by each half of them, at hardly more than the cost of the first.
+
+  The counts of all runs are the sums of those of the halves, so no pair is counted twice. Memory
+  beside the result: a copy of `member_bits`, two of `test_bits`.
+
+  Args:
+    member_bits: as for `select_pairs`.
+    test_bits: as for `select_pairs`.
+    halves: two bool [runs], from `split_halves`: each run is in one of them.
+    min_influence: as for `select_pairs`.
+    train_labels: as for `select_pairs`.
+    test_labels: as for `select_pairs`.
+    eligible: three times bool [train] or None, training examples to consider for all runs, for the
+      first half and for the second. None: all.
+    top_k: as for `select_pairs`.
+    first_train: as for `select_pairs`.
+    threads: as for `select_pairs`.
+
+  Raises:
+    ValueError: as for `select_pairs`, or a run is in no half or in both.
+  """
+  if len(halves[0]) != len(halves[1]) or not (halves[0] ^ halves[1]).all():
+    raise ValueError("halves do not part the runs: each run must be in one of them")
+  _check_bits(member_bits, test_bits, len(halves[0]))
+  parts = [
+    _Part(keep_runs(member_bits, half), keep_runs(test_bits, half), int(np.count_nonzero(half)))
+    for half in halves
+  ]
+  all_runs, first, second = eligible
+  selected = _select(
+    parts,
+    min_influence,
+    train_labels,
+    test_labels,
+    [first, second, all_runs],
+    top_k,
+    first_train,
+    threads,
+  )
+  return HalvesPairs(selected[2], selected[0], selected[1])
+
+
+class _Part(NamedTuple):
+  """Some of the runs."""
+
+  member_bits: np.ndarray
+  test_bits: np.ndarray
+  runs: int
+
+
+def _select(
+  parts: Sequence[_Part],
+  min_influence: float,
+  train_labels: np.ndarray | None,
+  test_labels: np.ndarray | None,
+  eligible: Sequence[np.ndarray | None],
+  top_k: int | None,
+  first_train: int,
+  threads: int | None,
+) -> list[InfluencePairs]:
+  """Selects by each part of the runs and, if there are two, by both together."""
+  train, test = len(parts[0].member_bits), len(parts[0].test_bits)
   _check_length("train_labels", train_labels, train)
   _check_length("test_labels", test_labels, test)
-  _check_length("eligible", eligible, train)
   if (train_labels is None) != (test_labels is None):
     raise ValueError("only one of train_labels and test_labels is given: pass both or neither")
   if not math.isfinite(min_influence):
     raise ValueError(f"min_influence is {min_influence}: pass a finite number; -1 selects all")
   if train_labels is None or test_labels is None:
     train_labels, test_labels = np.zeros(train, np.int64), np.zeros(test, np.int64)
-  if eligible is None:
-    eligible = np.ones(train, bool)
 
-  runs_in, correct = popcount(member_bits), popcount(test_bits)
-  classes = _tile_classes(test_bits, correct, test_labels)
-  considered = eligible & (runs_in > 0) & (runs_in < runs) & np.isin(train_labels, classes.labels)
-  rows = np.flatnonzero(considered)
+  runs = _with_sum([np.array(part.runs) for part in parts])
+  runs_in = _with_sum([popcount(part.member_bits) for part in parts])
+  correct = _with_sum([popcount(part.test_bits) for part in parts])
+  classes = ClassTiles.of([part.test_bits for part in parts], correct, test_labels)
+  considered = (runs_in > 0) & (runs_in < runs[:, None]) & np.isin(train_labels, classes.labels)
+  for some, each in zip(considered, eligible, strict=True):
+    _check_length("eligible", each, train)
+    if each is not None:
+      some &= each
+  rows = np.flatnonzero(considered.any(axis=0))
   rows = rows[np.argsort(train_labels[rows], kind="stable")]
   of_class = np.searchsorted(classes.labels, train_labels[rows])
+  member_bits = np.concatenate([part.member_bits for part in parts], axis=1)
 
-  def select(some: slice) -> InfluencePairs:
-    found = kernels.select_rows(
+  def select(some: slice) -> list[InfluencePairs]:
+    found = select_rows(
       member_bits,
       rows[some],
       classes.first_tile[of_class[some]],
       classes.stop_tile[of_class[some]],
+      classes.parts,
+      considered,
       runs_in,
       runs,
       classes.tiles,
       classes.tests,
       classes.correct,
+      classes.least,
+      classes.most,
       float(min_influence),
     )
-    train_example, test_example, correct_in = found.T
-    seen = runs_in[train_example]
-    all_counts = (seen, runs - seen, correct_in, correct[test_example] - correct_in)
+    return [pairs_in(each, found[found[:, 0] == each, 1:].T) for each in range(len(runs))]
+
+  def pairs_in(each: int, found: np.ndarray) -> InfluencePairs:
+    train_example, test_example, correct_in = found
+    seen = runs_in[each, train_example]
+    all_counts = (
+      seen,
+      runs[each] - seen,
+      correct_in,
+      correct[each, test_example] - correct_in,
+    )
     pairs = InfluencePairs(
       train_example.astype(np.int64) + first_train,
       test_example.astype(np.int64),
@@ -97,54 +208,32 @@ def select_pairs(
     )
     return pairs if top_k is None else keep_top_k(pairs, top_k)
 
-  blocks: list[InfluencePairs] = []
-  held, most_held = 0, _PAIRS_HELD
-  for block in map_rows(select, len(rows), threads):
-    blocks.append(block)
-    held += len(block)
-    if top_k is not None and held > most_held:
-      blocks = [merge_pairs(blocks, top_k)]
-      held = len(blocks[0])
-      most_held = max(_PAIRS_HELD, 2 * held)
-  return merge_pairs(blocks, top_k)
+  return _merge(map_rows(select, len(rows), threads), len(runs), top_k)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _ClassTiles:
-  """Test examples in tiles of one class each, in ascending order of their correct runs.
-
-  Attributes:
-    tiles: uint64 [tiles, words, LANES].
-    tests: int64 [tiles * LANES], the test example in each lane, -1 in empty lanes.
-    correct: float64 [tiles * LANES], its correct runs, infinite in empty lanes.
-    labels: int [classes], ascending.
-    first_tile: int64 [classes], the first tile of each class.
-    stop_tile: int64 [classes], one past its last tile.
-  """
-
-  tiles: np.ndarray
-  tests: np.ndarray
-  correct: np.ndarray
-  labels: np.ndarray
-  first_tile: np.ndarray
-  stop_tile: np.ndarray
+def _with_sum(values: Sequence[np.ndarray]) -> np.ndarray:
+  """Stacks the values of the parts and, if there are several, of all of them together."""
+  return np.stack(values if len(values) == 1 else [*values, sum(values)])
 
 
-def _tile_classes(test_bits: np.ndarray, correct: np.ndarray, labels: np.ndarray) -> _ClassTiles:
-  """Lays test examples out class by class."""
-  order = np.lexsort((correct, labels))
-  names, sizes = np.unique(labels, return_counts=True)
-  tiles = -(-sizes // LANES)
-  stop_tile = np.cumsum(tiles)
-  first_tile = stop_tile - tiles
-  place = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-  lanes = np.repeat(first_tile * LANES, sizes) + place
-  tests = np.full(LANES * tiles.sum(), -1, np.int64)
-  tests[lanes] = order
-  lane_correct = np.full(len(tests), np.inf)
-  lane_correct[lanes] = correct[order]
-  bits = tile_bits(test_bits[order], lanes, int(tiles.sum()))
-  return _ClassTiles(bits, tests, lane_correct, names, first_tile, stop_tile)
+def _merge(
+  blocks: Iterable[list[InfluencePairs]], sets: int, top_k: int | None
+) -> list[InfluencePairs]:
+  """Merges each set's pairs as they come; with `top_k`, cuts them whenever many are held."""
+  held: list[list[InfluencePairs]] = [[] for _ in range(sets)]
+  most = [_PAIRS_HELD] * sets
+  for block in blocks:
+    for each, pairs in enumerate(block):
+      held[each].append(pairs)
+      if top_k is not None and sum(map(len, held[each])) > most[each]:
+        held[each] = [merge_pairs(held[each], top_k)]
+        most[each] = max(_PAIRS_HELD, 2 * len(held[each][0]))
+  return [merge_pairs(pairs, top_k) for pairs in held]
+
+
+def _check_bits(member_bits: np.ndarray, test_bits: np.ndarray, runs: int) -> None:
+  check_bits("member_bits", member_bits, runs)
+  check_bits("test_bits", test_bits, runs)
 
 
 def _check_length(name: str, values: np.ndarray | None, examples: int) -> None:

@@ -16,9 +16,18 @@ GROUP = 4
 
 @intrinsic
 def count_tile(
-  typing_context: Any, group: Any, tiles: Any, tile: Any, counts: Any, column: Any
+  typing_context: Any,
+  group: Any,
+  tiles: Any,
+  tile: Any,
+  first: Any,
+  stop: Any,
+  counts: Any,
+  column: Any,
 ) -> Any:
   """Counts one tile: counts[g, column + lane] = popcount of group[g] & tiles[tile, :, lane].
+
+  Of the words, only first : stop are counted.
 
   Written in LLVM's vector types because Numba has neither a popcount nor a way to keep an array in
   registers; the loop that LLVM makes of plain Numba code stores its counts at every word and is
@@ -29,15 +38,17 @@ def count_tile(
     group: uint64 [GROUP, words].
     tiles: uint64 [tiles, words, LANES].
     tile: int64, which tile.
+    first: int64, first word to count.
+    stop: int64, one past the last word to count.
     counts: int32 [GROUP, columns], written.
     column: int64, first column to write.
   """
 
   def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     group, tiles, counts = (
-      context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 1, 3)
+      context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 1, 5)
     )
-    tile, column = arguments[2], arguments[4]
+    tile, first, stop, column = (arguments[i] for i in (2, 3, 4, 6))
     word = ir.IntType(64)
     lanes = ir.VectorType(word, LANES)
     narrow = ir.VectorType(ir.IntType(32), LANES)
@@ -48,15 +59,15 @@ def count_tile(
     columns = cgutils.unpack_tuple(builder, counts.shape)[1]
     tile_data = builder.gep(tiles.data, [builder.mul(tile, builder.mul(words, word(LANES)))])
     sums = [cgutils.alloca_once_value(builder, ir.Constant(lanes, None)) for _ in range(GROUP)]
-    with cgutils.for_range(builder, words) as loop:
+    with cgutils.for_range(builder, stop, start=first) as loop:
       pointer = builder.gep(tile_data, [builder.mul(loop.index, word(LANES))])
       tests = builder.load(builder.bitcast(pointer, lanes.as_pointer()), align=8)
       for g, total in enumerate(sums):
         row = builder.gep(group.data, [builder.add(loop.index, builder.mul(words, word(g)))])
-        first = builder.insert_element(
+        single = builder.insert_element(
           ir.Constant(lanes, ir.Undefined), builder.load(row), ir.IntType(32)(0)
         )
-        member = builder.shuffle_vector(first, first, ir.Constant(narrow, None))
+        member = builder.shuffle_vector(single, single, ir.Constant(narrow, None))
         both = builder.call(popcount, [builder.and_(member, tests)])
         builder.store(builder.add(builder.load(total), both), total)
     for g, total in enumerate(sums):
@@ -68,7 +79,7 @@ def count_tile(
       )
     return context.get_dummy_value()
 
-  return types.void(group, tiles, tile, counts, column), codegen
+  return types.void(group, tiles, tile, first, stop, counts, column), codegen
 
 
 @intrinsic

@@ -13,7 +13,13 @@ from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.pack_runs import TRAIN_BLOCKS, PackRuns
 from beam_pipelines.transforms.read_outcomes import OUTCOMES, SKIPPED, common_sizes
 from beam_pipelines.transforms.score_examples import CountOutcomes, CScoresParts, ExamplesParts
-from beam_pipelines.transforms.select_pairs import PairSelection, PairsParts, SelectPairs
+from beam_pipelines.transforms.select_pairs import (
+  HALVES,
+  PAIRS,
+  PairSelection,
+  PairsParts,
+  SelectPairs,
+)
 from beam_pipelines.transforms.split_halves import Reliability
 from beam_pipelines.transforms.summarise_influence import InfluenceSummaryParts
 from beam_pipelines.transforms.write_scores import (
@@ -60,12 +66,12 @@ class ScoreOutcomes(beam.PTransform):
     sizes = common_sizes(outcomes)
     packed = outcomes | "Pack runs" >> PackRuns(self.block_size)
     counts = packed[TRAIN_BLOCKS] | "Count outcomes" >> CountOutcomes()
-    pairs = packed | "Select pairs" >> SelectPairs(self.selection, labels)
+    selected = packed | "Select pairs" >> SelectPairs(self.selection, labels)
     parts = [
       counts | "Examples" >> ExamplesParts(labels),
       counts | "C-scores" >> CScoresParts(labels),
-      pairs | "Influence" >> PairsParts(labels),
-      pairs | "Influence per example" >> InfluenceSummaryParts(sizes, labels),
+      selected[PAIRS] | "Influence" >> PairsParts(labels),
+      selected[PAIRS] | "Influence per example" >> InfluenceSummaryParts(sizes, labels),
       outcomes | "Runs scored" >> RunsPart(),
       outcomes | "Outcomes" >> OutcomesParts(),
       skipped | "Inputs skipped" >> SkippedPart(),
@@ -76,6 +82,7 @@ class ScoreOutcomes(beam.PTransform):
     if self.dense:
       write_dense = StageDenseInfluence(self.directory, sizes, self.block_size)
       staged.append(packed | "Dense influence" >> write_dense)
-    reliability = packed | "Reliability" >> Reliability(self.selection, labels)
+    compare = Reliability(self.selection, labels, selected[HALVES])
+    reliability = packed | "Reliability" >> compare
     publish = Publish(self.directory, self.manifest, sizes, reliability, skipped, self.strict)
     return staged | "All staged" >> beam.Flatten() | "Publish" >> publish

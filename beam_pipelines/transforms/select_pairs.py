@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import apache_beam as beam
 import numpy as np
-from apache_beam.pvalue import AsDict, AsSingleton
+from apache_beam.pvalue import AsDict, AsSingleton, TaggedOutput
 
 from beam_pipelines.storage.tables import make_table
 from beam_pipelines.transforms.labels import Labels
@@ -22,8 +22,15 @@ from beam_pipelines.transforms.score_examples import part_name
 from beam_pipelines.transforms.write_scores import Part
 from estimators.counts import count_outcomes
 from estimators.pairs import InfluencePairs, merge_pairs
+from estimators.reliability import PairOverlap, split_halves
 from estimators.scores import score, standard_error
-from estimators.selection import select_pairs
+from estimators.selection import HalvesPairs, select_in_halves
+
+PAIRS = "pairs"
+HALVES = "halves"
+
+# Any will do, but always the same: scores of the same runs have the same reliability.
+HALVES_SEED = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,23 +54,30 @@ class PairSelection:
 
   def select(
     self, start: int, block: PackedTrainBlock, test_set: PackedTestSet, labels: Labels
-  ) -> MemorizedPairs:
-    """Selects pairs of a block of training examples, the first of which has index `start`."""
+  ) -> tuple[MemorizedPairs, HalvesPairs]:
+    """Selects pairs of a block of training examples, the first of which has index `start`.
+
+    Returns:
+      The pairs that all runs select, and for comparison those that each half of the runs selects.
+    """
     runs = len(block.runs)
-    memorization = score(count_outcomes(block.member, block.correct, runs))
-    examples = np.arange(start, start + len(memorization))
-    pairs = select_pairs(
+    halves = split_halves(runs, HALVES_SEED)
+    first, second = (count_outcomes(block.member, block.correct, runs, half) for half in halves)
+    memorization = [score(counts) for counts in (first + second, first, second)]
+    examples = np.arange(start, start + len(memorization[0]))
+    selected = select_in_halves(
       block.member,
       test_set.correct,
-      runs,
+      halves,
       self.min_influence,
       train_labels=labels.of_train(examples) if self.same_class else None,
       test_labels=labels.test if self.same_class else None,
-      eligible=memorization >= self.min_memorization,
+      eligible=[each >= self.min_memorization for each in memorization],
       top_k=self.top_k,
       first_train=start,
     )
-    return MemorizedPairs(pairs, memorization[pairs.train_example - start])
+    of_pair = memorization[0][selected.all.train_example - start]
+    return MemorizedPairs(selected.all, of_pair), selected
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,9 +92,11 @@ class MemorizedPairs:
 class SelectPairs(beam.PTransform):
   """Selects influence pairs.
 
-  Input: the output of `PackRuns`. Output: `(BlockKey, MemorizedPairs)` per block, or with `top_k`,
-  which needs all pairs of a test example together, per subset ratio. The test set of a subset ratio
-  is a side input. Cost: one AND and popcount per 64 runs and pair that the selection may contain.
+  Input: the output of `PackRuns`. Output: a dict of `pairs` (`(BlockKey, MemorizedPairs)` per
+  block, or with `top_k`, which needs all pairs of a test example together, per subset ratio) and
+  `halves` (`(subset ratio, PairOverlap)` per block of the pairs that each half of the runs
+  selects; with `top_k` both halves' `InfluencePairs` instead). The test set of a subset ratio is a
+  side input. Cost: one AND and popcount per 64 runs and pair that the selection may contain.
 
   Args:
     selection: which pairs to keep.
@@ -90,26 +106,27 @@ class SelectPairs(beam.PTransform):
   selection: PairSelection
   labels: beam.PCollection[Labels]
 
-  def expand(self, packed: dict[str, beam.PCollection]) -> beam.PCollection:
+  def expand(self, packed: dict[str, beam.PCollection]) -> dict[str, beam.PCollection]:
     """Selects in each block, merges where needed."""
-    selected = packed[TRAIN_BLOCKS] | "Select in block" >> beam.Map(
+    selected = packed[TRAIN_BLOCKS] | "Select in block" >> beam.FlatMap(
       _select_in_block, AsDict(packed[TEST_SETS]), AsSingleton(self.labels), self.selection
-    )
-    if self.selection.top_k is None:
-      return selected
-    return (
-      selected
-      | "Key by subset ratio" >> beam.Map(lambda keyed: (keyed[0][0], keyed[1]))
-      | "Gather blocks" >> beam.GroupByKey()
-      | "Keep top k" >> beam.Map(_merge_blocks, self.selection.top_k)
-    )
+    ).with_outputs(HALVES, main=PAIRS)
+    pairs = selected[PAIRS]
+    if self.selection.top_k is not None:
+      pairs = (
+        pairs
+        | "Key by subset ratio" >> beam.Map(lambda keyed: (keyed[0][0], keyed[1]))
+        | "Gather blocks" >> beam.GroupByKey()
+        | "Keep top k" >> beam.Map(_merge_blocks, self.selection.top_k)
+      )
+    return {PAIRS: pairs, HALVES: selected[HALVES]}
 
 
 @dataclasses.dataclass
 class PairsParts(beam.PTransform):
   """Rows of the `influence` table.
 
-  Input: the output of `SelectPairs`. Output: a `Part` per element.
+  Input: the `pairs` of `SelectPairs`. Output: a `Part` per element.
 
   Args:
     labels: a singleton `Labels`.
@@ -127,9 +144,14 @@ def _select_in_block(
   test_sets: Mapping[float, PackedTestSet],
   labels: Labels,
   selection: PairSelection,
-) -> tuple[BlockKey, MemorizedPairs]:
+) -> Iterator[tuple[BlockKey, MemorizedPairs] | TaggedOutput]:
   (subset_ratio, start), block = keyed
-  return keyed[0], selection.select(start, block, test_sets[subset_ratio], labels)
+  pairs, halves = selection.select(start, block, test_sets[subset_ratio], labels)
+  yield keyed[0], pairs
+  first, second = halves.first, halves.second
+  # The top k of all blocks can only be found among the pairs themselves.
+  compared = PairOverlap.of(first, second) if selection.top_k is None else (first, second)
+  yield TaggedOutput(HALVES, (subset_ratio, compared))
 
 
 def _merge_blocks(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -19,22 +19,21 @@ from beam_pipelines.transforms.pack_runs import (
   PackedTestSet,
   PackedTrainBlock,
 )
-from beam_pipelines.transforms.select_pairs import PairSelection
-from estimators.bits import keep_runs, popcount
+from beam_pipelines.transforms.select_pairs import HALVES, HALVES_SEED, PairSelection
+from estimators.bits import popcount
 from estimators.counts import count_outcomes
 from estimators.false_pairs import expected_false_pairs
-from estimators.pairs import InfluencePairs, merge_pairs
+from estimators.pairs import merge_pairs
 from estimators.reliability import (
   Moments,
   PairOverlap,
   curve_runs,
   reliability_curve,
   spearman_brown,
-  split_halves,
 )
 from estimators.scores import score
 
-_SEED = 0  # any will do, but always the same: scores of the same runs have the same reliability
+_BLOCKS = "blocks"
 
 
 @dataclasses.dataclass
@@ -46,25 +45,26 @@ class Reliability(beam.PTransform):
   all runs, the same at 8 growing numbers of runs (`curve`), and the Jaccard index of the pairs
   that the two halves select; `expected_false_pairs`, how many pairs the thresholds would select
   among the eligible if there were no influence; `note` if that is at least one. Undefined values
-  are None. Costs two more selections, over half of the runs each.
+  are None.
 
   Args:
     selection: which pairs are selected.
     labels: a singleton `Labels`.
+    halves: the `halves` of `SelectPairs`.
   """
 
   selection: PairSelection
   labels: beam.PCollection[Labels]
+  halves: beam.PCollection
 
   def expand(self, packed: dict[str, beam.PCollection]) -> beam.PCollection[dict[str, Any]]:
     """Compares in each block, then adds up."""
+    blocks = packed[TRAIN_BLOCKS] | "Compare halves" >> beam.Map(
+      _compare_block, AsDict(packed[TEST_SETS]), AsSingleton(self.labels), self.selection
+    )
     return (
-      packed[TRAIN_BLOCKS]
-      | "Compare halves"
-      >> beam.Map(
-        _compare_block, AsDict(packed[TEST_SETS]), AsSingleton(self.labels), self.selection
-      )
-      | "Gather blocks" >> beam.GroupByKey()
+      {_BLOCKS: blocks, HALVES: self.halves}
+      | "Gather blocks" >> beam.CoGroupByKey()
       | "Add up" >> beam.Map(_add_up, self.selection.top_k)
     )
 
@@ -74,7 +74,6 @@ class _BlockReliability:
   start: int
   runs: int
   curve: tuple[Moments, ...]
-  pairs: tuple[InfluencePairs, InfluencePairs] | PairOverlap
   expected_false_pairs: float
 
 
@@ -85,26 +84,12 @@ def _compare_block(
   selection: PairSelection,
 ) -> tuple[float, _BlockReliability]:
   (subset_ratio, start), block = keyed
-  test_set = test_sets[subset_ratio]
   runs = len(block.runs)
-  first, second = (
-    selection.select(
-      start,
-      PackedTrainBlock(
-        block.runs[half], keep_runs(block.member, half), keep_runs(block.correct, half)
-      ),
-      PackedTestSet(test_set.runs[half], keep_runs(test_set.correct, half)),
-      labels,
-    ).pairs
-    for half in split_halves(runs, _SEED)
-  )
   return subset_ratio, _BlockReliability(
     start,
     runs,
-    reliability_curve(block.member, block.correct, runs, _SEED),
-    # The top k of all blocks can only be found among the pairs themselves.
-    PairOverlap.of(first, second) if selection.top_k is None else (first, second),
-    _false_pairs(start, block, test_set, labels, selection),
+    reliability_curve(block.member, block.correct, runs, HALVES_SEED),
+    _false_pairs(start, block, test_sets[subset_ratio], labels, selection),
   )
 
 
@@ -127,12 +112,10 @@ def _false_pairs(
   )
 
 
-def _add_up(
-  gathered: tuple[float, Iterable[_BlockReliability]], top_k: int | None
-) -> dict[str, Any]:
-  subset_ratio, values = gathered
+def _add_up(keyed: tuple[float, dict[str, Iterable[Any]]], top_k: int | None) -> dict[str, Any]:
+  subset_ratio, gathered = keyed
   # In the order of the blocks, so that sums of floats do not depend on the order of arrival.
-  blocks = sorted(values, key=lambda block: block.start)
+  blocks: list[_BlockReliability] = sorted(gathered[_BLOCKS], key=lambda block: block.start)
   runs = blocks[0].runs
   curve = [
     {"runs": used, **_correlation(sum(moments, Moments()))}
@@ -146,7 +129,7 @@ def _add_up(
     "runs": runs,
     "reliability": {
       "memorization": curve[-1] if curve else {"runs": runs, **_correlation(Moments())},
-      "pairs_jaccard": _defined(_overlap([block.pairs for block in blocks], top_k).jaccard),
+      "pairs_jaccard": _defined(_overlap(gathered[HALVES], top_k).jaccard),
       "curve": curve,
     },
     "expected_false_pairs": false_pairs,
@@ -163,13 +146,11 @@ def _note(runs: int, false_pairs: float) -> str | None:
   )
 
 
-def _overlap(
-  blocks: Sequence[tuple[InfluencePairs, InfluencePairs] | PairOverlap], top_k: int | None
-) -> PairOverlap:
-  overlaps = [block for block in blocks if isinstance(block, PairOverlap)]
-  halves = zip(*(block for block in blocks if not isinstance(block, PairOverlap)), strict=True)
-  merged = [merge_pairs(half, top_k) for half in halves]
-  return PairOverlap.of(*merged) if merged else sum(overlaps, PairOverlap())
+def _overlap(halves: Iterable[Any], top_k: int | None) -> PairOverlap:
+  if top_k is None:
+    return sum(halves, PairOverlap())
+  first, second = (merge_pairs(half, top_k) for half in zip(*halves, strict=True))
+  return PairOverlap.of(first, second)
 
 
 def _correlation(moments: Moments) -> dict[str, float | None]:

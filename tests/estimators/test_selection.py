@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from estimators import InfluencePairs, keep_top_k, merge_pairs, pack_runs, select_pairs
+from estimators import (
+  InfluencePairs,
+  keep_runs,
+  keep_top_k,
+  merge_pairs,
+  pack_runs,
+  select_in_halves,
+  select_pairs,
+)
 
 RUNS = st.integers(1, 5) | st.sampled_from([63, 64, 65, 128])
 
@@ -168,6 +176,71 @@ def test_tiles_out_of_reach_do_not_hide_pairs() -> None:
     }
     assert selected == expected
     assert 0 < len(selected) < 3 * (runs + 1)
+
+
+@settings(deadline=None)
+@given(
+  runs=RUNS | st.sampled_from([130, 200]),
+  seed=st.integers(0, 2**32 - 1),
+  first_share=st.sampled_from([0.0, 0.5, 1.0]),
+  classes=st.integers(1, 3),
+  filtered=st.booleans(),
+  top_k=st.none() | st.integers(1, 3),
+  threshold=st.sampled_from([-1.0, 0.0, 0.2, 0.6]),
+)
+def test_halves_select_as_if_each_were_alone(
+  runs: int,
+  seed: int,
+  first_share: float,
+  classes: int,
+  filtered: bool,
+  top_k: int | None,
+  threshold: float,
+) -> None:
+  member, test = (pack_runs(values) for values in draw_runs(9, 40, runs, seed))
+  random = np.random.default_rng(seed)
+  labels = {
+    "train_labels": random.integers(0, classes, 9),
+    "test_labels": random.integers(0, classes, 40),
+  }
+  first = random.random(runs) < first_share
+  eligible = random.random((3, 9)) < 0.6 if filtered else (None, None, None)
+  found = select_in_halves(
+    member,
+    test,
+    (first, ~first),
+    threshold,
+    eligible=list(eligible),
+    top_k=top_k,
+    first_train=100,
+    **labels,
+  )
+  kept = (np.ones(runs, bool), first, ~first)
+  for pairs, chosen, considered in zip(found, kept, eligible, strict=True):
+    alone = select_pairs(
+      keep_runs(member, chosen),
+      keep_runs(test, chosen),
+      int(chosen.sum()),
+      threshold,
+      eligible=considered,
+      top_k=top_k,
+      first_train=100,
+      **labels,
+    )
+    assert as_dict(pairs) == as_dict(alone)
+
+
+@pytest.mark.parametrize(
+  "halves",
+  [
+    (np.ones(5, bool), np.ones(5, bool)),
+    (np.zeros(5, bool), np.arange(5) < 4),
+    (np.ones(5, bool), np.zeros(4, bool)),
+  ],
+)
+def test_halves_must_part_the_runs(halves: tuple[np.ndarray, np.ndarray]) -> None:
+  with pytest.raises(ValueError, match="halves do not part the runs: each run must be in one"):
+    select_in_halves(BITS, BITS, halves, 0.1)
 
 
 def test_threads_may_call_at_once() -> None:

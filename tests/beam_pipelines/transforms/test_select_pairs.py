@@ -7,7 +7,7 @@ from outcomes import NUM_TEST, NUM_TRAIN, make_outcomes
 
 from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.pack_runs import PackRuns
-from beam_pipelines.transforms.select_pairs import PairSelection, PairsParts, SelectPairs
+from beam_pipelines.transforms.select_pairs import PAIRS, PairSelection, PairsParts, SelectPairs
 
 LABELS = Labels(train=np.arange(NUM_TRAIN) % 3, test=np.arange(NUM_TEST) % 3)
 
@@ -21,7 +21,7 @@ class _Select(beam.PTransform):
   def expand(self, outcomes):
     labels = outcomes.pipeline | "Labels" >> beam.Create([self.labels])
     packed = outcomes | PackRuns(self.block_size)
-    return packed | SelectPairs(self.selection, labels) | PairsParts(labels)
+    return (packed | SelectPairs(self.selection, labels))[PAIRS] | PairsParts(labels)
 
 
 def _rows(selection, outcomes, labels=LABELS, block_size=16):

@@ -6,7 +6,7 @@ from outcomes import NUM_TEST, NUM_TRAIN, make_outcomes
 
 from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.pack_runs import PackRuns
-from beam_pipelines.transforms.select_pairs import PairSelection
+from beam_pipelines.transforms.select_pairs import HALVES, PairSelection, SelectPairs
 from beam_pipelines.transforms.split_halves import Reliability
 from estimators import split_halves
 
@@ -20,7 +20,9 @@ class _Compare(beam.PTransform):
 
   def expand(self, outcomes):
     labels = outcomes.pipeline | "Labels" >> beam.Create([LABELS])
-    return outcomes | PackRuns(self.block_size) | Reliability(self.selection, labels)
+    packed = outcomes | PackRuns(self.block_size)
+    halves = (packed | SelectPairs(self.selection, labels))[HALVES]
+    return packed | Reliability(self.selection, labels, halves)
 
 
 def _scores(outcomes):
