@@ -82,24 +82,12 @@ def is_dataflow(options: PipelineOptions) -> bool:
   return runner.rpartition(".")[-1].lower() in ("dataflow", "dataflowrunner")
 
 
-def dataset_paths(args: argparse.Namespace) -> dict[str, str | None]:
-  """Returns the paths in the flags that name a data set, by flag.
-
-  Raises:
-    UsageError: it is one that each worker would download.
-  """
-  kind, _, argument = (args.dataset or "").partition(":")
-  if kind == "tfds" and not args.data_dir:
-    raise UsageError(
-      f"--dataset={args.dataset} on Dataflow: each worker would download it; "
-      "prepare it on gs:// and say where in --data_dir"
-    )
-  path = argument if kind in ("idx", "npz") else None
-  return {f"--dataset={kind}": path, "--data_dir": args.data_dir}
-
-
 def prepare_job(
-  args: argparse.Namespace, options: PipelineOptions, paths: Mapping[str, str]
+  args: argparse.Namespace,
+  options: PipelineOptions,
+  paths: Mapping[str, str],
+  *,
+  loads_dataset: bool = True,
 ) -> str | None:
   """Checks that a job can run where it is to run, and fills in the options that follow.
 
@@ -109,6 +97,7 @@ def prepare_job(
     args: those of `add_gpu_flags` and of the data set.
     options: Beam's; GPUs change those of workers, where the command line leaves them open.
     paths: by flag, what workers read and write besides the data set.
+    loads_dataset: whether workers load the data set too.
 
   Returns:
     Beam's resource hint for the step that needs the GPU, or None for no GPU.
@@ -126,13 +115,14 @@ def prepare_job(
       )
     return None
   _check_cloud_options(options.view_as(GoogleCloudOptions))
-  _check_paths({**paths, **dataset_paths(args)})
+  _check_paths({**paths, **(_dataset_paths(args) if loads_dataset else {})})
   if args.gpu:
     _check_gpu(args.gpu, args.nvidia_mps, options)
     _use_gpu(args.gpu, args.nvidia_mps, options)
   _check_package(options)
-  if options.view_as(WorkerOptions).sdk_container_image:
-    options.view_as(SetupOptions).sdk_location = "container"
+  setup = options.view_as(SetupOptions)
+  if options.view_as(WorkerOptions).sdk_container_image and setup.sdk_location == "default":
+    setup.sdk_location = "container"
   return accelerator_hint(args.gpu, args.nvidia_mps) if args.gpu else None
 
 
@@ -185,9 +175,21 @@ def _check_cloud_options(cloud: GoogleCloudOptions) -> None:
     )
 
 
-def _check_paths(paths: Mapping[str, str | None]) -> None:
+def _dataset_paths(args: argparse.Namespace) -> dict[str, str]:
+  kind, _, argument = (args.dataset or "").partition(":")
+  if kind == "tfds" and not args.data_dir:
+    raise UsageError(
+      f"--dataset={args.dataset} on Dataflow: each worker would download it; "
+      "prepare it on gs:// and say where in --data_dir"
+    )
+  if kind == "tfds":
+    return {"--data_dir": args.data_dir}
+  return {f"--dataset={kind}": argument} if argument else {}
+
+
+def _check_paths(paths: Mapping[str, str]) -> None:
   for flag, path in paths.items():
-    if path is not None and "://" not in path:
+    if "://" not in path:
       separator = ":" if "=" in flag else "="
       raise UsageError(
         f"{flag}{separator}{path} is on this machine, where workers of Dataflow cannot reach it: "

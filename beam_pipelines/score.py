@@ -45,10 +45,11 @@ _SHOWN_REASONS = 3
 def run(argv: Sequence[str]) -> int:
   """Scores an experiment and publishes its tables; returns the exit status."""
   args, options = _parser().parse(argv)
-  if args.source == "recorded":
+  evaluates = args.source == "checkpoints"
+  if not evaluates:
     refuse_flags(args)
   paths = {"--experiment": args.experiment, "--scores": args.scores}
-  accelerator = prepare_job(args, options, paths)
+  accelerator = prepare_job(args, options, paths, loads_dataset=evaluates)
   dataset = load_dataset(args.dataset, args.data_dir) if args.dataset else None
   selection = _selection(args)
   scores.check_owner(args.scores, args.experiment)
@@ -60,7 +61,7 @@ def run(argv: Sequence[str]) -> int:
     args.worker_memory, _most_runs(listing), _num_test(sizes, unscored), args.dense
   )
   directory = ScoresDirectory(args.scores, uuid.uuid4().hex)
-  evaluation = asked_evaluation(args, dataset) if args.source == "checkpoints" else None
+  evaluation = asked_evaluation(args, dataset) if evaluates else None
   if args.dry_run:
     print_plan(_plan(args, len(unscored)), options, accelerator)
     return 0
@@ -255,6 +256,7 @@ def _manifest(args: argparse.Namespace, selection: PairSelection) -> dict[str, A
       "min_memorization": selection.min_memorization,
       "top_k": selection.top_k,
       **{name: getattr(args, name) for name in ("precision", "xla", "batch_size")},
+      "gpu": args.gpu and args.gpu.name,
       "dense": args.dense,
       "correctness": args.correctness,
       "strict": args.strict,

@@ -1,6 +1,8 @@
 """What is refused before a job is submitted to Dataflow, and what is submitted."""
 
 import argparse
+import re
+from pathlib import Path
 
 import pytest
 from apache_beam.options.pipeline_options import DebugOptions, WorkerOptions
@@ -201,6 +203,25 @@ def test_machine_types_carry_one_gpu_or_are_refused(gpu, carries, does_not):
 )
 def test_beam_has_several_names_for_dataflow(runner, is_dataflow):
   assert dataflow.is_dataflow(beam_options([f"--runner={runner}"])) == is_dataflow
+
+
+def test_labels_of_recorded_outcomes_may_come_from_this_machine():
+  args = argparse.Namespace(gpu=None, nvidia_mps=False, dataset="npz:here.npz", data_dir=None)
+  options = beam_options(["--runner=DataflowRunner", *CLOUD, IMAGE])
+  dataflow.prepare_job(args, options, {}, loads_dataset=False)
+  with pytest.raises(UsageError, match="npz is on this machine"):
+    dataflow.prepare_job(args, options, {})
+
+
+def test_the_guide_lists_the_gpus():
+  guide = Path(__file__).parents[2] / "docs" / "dataflow.md"
+  rows = re.findall(
+    r"^\| `(nvidia-[^`]+)` \| (.*) \| `([^`]+)` \|$", guide.read_text(), re.MULTILINE
+  )
+  assert rows == [
+    (gpu.name, ", ".join(f"`{alias}`" for alias in gpu.aliases), gpu.machine_type)
+    for gpu in dataflow.GPUS
+  ]
 
 
 def test_a_setup_file_brings_heldout_to_workers_without_a_gpu():

@@ -33,16 +33,19 @@ CLOUD = (
 
 @pytest.fixture(scope="module", autouse=True)
 def loopback_only():
-  """Fails whatever looks up another machine."""
-  look_up = socket.getaddrinfo
+  """Fails when anything has looked up another machine."""
+  look_up, others = socket.getaddrinfo, []
 
   def look_up_local(host, *arguments, **options):
-    assert host in ("127.0.0.1", "localhost"), f"{host} is another machine"
+    if host not in ("127.0.0.1", "localhost"):
+      others.append(host)
+      raise socket.gaierror(f"{host} is another machine")
     return look_up(host, *arguments, **options)
 
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(socket, "getaddrinfo", look_up_local)
     yield
+  assert others == []
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +188,7 @@ def test_scores_are_those_of_this_machine(service, local, name, capsys):
   assert service.where == {"project": "project", "region": "europe-west4"}
   _check_workers(service.job)
   assert _tables(name) == _tables(f"{local}/scores")
+  assert files.read_json(f"{name}/manifest.json")["options"]["gpu"] == "nvidia-l4"
   assert not [info for info in files.list_files(name) if info.name.startswith(".staging-")]
   _nothing_of_ours_is_left()
 
