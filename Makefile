@@ -47,14 +47,18 @@ mnist: $(READY) ## the same on real MNIST; MNIST_RUNS=0:2000 for all of a campai
 test: $(READY) ## run all tests
 	$(BIN)/pytest --numprocesses=auto --dist=loadfile
 
-lint: $(READY) ## ruff and mypy
+lint: $(READY) ## ruff, mypy and hadolint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
 
 lock: $(READY) ## resolve the dependencies anew for all supported Pythons
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate \
 	  --custom-compile-command 'make lock' pyproject.toml --output-file requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate \
+	  --custom-compile-command 'make lock' pyproject.toml --extra gpu \
+	  --constraint requirements.txt --output-file requirements-gpu.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate \
 	  --custom-compile-command 'make lock' pyproject.toml --extra dev \
 	  --constraint requirements.txt --output-file requirements-dev.txt

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
+from beam_pipelines.dataflow import is_dataflow
 from beam_pipelines.errors import UsageError
 from image_datasets import DatasetError
 
@@ -44,14 +45,16 @@ class Parser(argparse.ArgumentParser):
     """
     arguments, rest = self.parse_known_args(argv)
     options = beam_options(rest)
-    if options.view_as(StandardOptions).runner == IN_PROCESS_RUNNER:
+    in_process = options.view_as(StandardOptions).runner == IN_PROCESS_RUNNER
+    if in_process or is_dataflow(options):
       self._refuse_unknown(rest)
+    if in_process:
       # Its errors reach the caller as exceptions; logging them too would show each twice.
       logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     return arguments, options
 
   def _refuse_unknown(self, flags: Sequence[str]) -> None:
-    """Other runners may bring options of their own; the in-process one has none but Beam's."""
+    """Other runners may bring options of their own; these have none but Beam's."""
     beam = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
     for options in PipelineOptions.__subclasses__():
       options._add_argparse_args(beam)

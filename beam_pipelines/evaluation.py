@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
+from beam_pipelines import dataflow
 from beam_pipelines.errors import UsageError
 from beam_pipelines.progress import show_progress
 from beam_pipelines.storage import files
 from image_datasets import ImageDataset
 
 if TYPE_CHECKING:
-  from beam_pipelines.transforms.evaluate_checkpoints import EvaluateCheckpoints
+  from beam_pipelines.transforms.evaluate_checkpoints import EvaluateCheckpoints, Evaluation
 
 
 def add_flags(parser: argparse.ArgumentParser, *, model_required: bool = False) -> None:
@@ -28,11 +29,20 @@ def add_flags(parser: argparse.ArgumentParser, *, model_required: bool = False) 
   add("--batch_size", type=int, help="most images in one forward pass (default: by device)")
   add("--precision", choices=("float32", "bfloat16"), default="float32", help="of forward passes")
   add("--xla", action="store_true", help="compile forward passes with XLA")
-  add(
-    "--accelerator",
-    help="resource hint of the evaluation alone, "
-    "such as type:nvidia-l4;count:1;install-nvidia-driver",
-  )
+  dataflow.add_gpu_flags(parser, "evaluate")
+
+
+def refuse_flags(args: argparse.Namespace) -> None:
+  """Makes sure that no flag asks for an evaluation where recorded outcomes are read as they are.
+
+  Raises:
+    UsageError: one does.
+  """
+  for name in ("model", "gpu"):
+    if getattr(args, name):
+      raise UsageError(
+        f"--{name} needs --source=checkpoints: recorded outcomes are read as they are"
+      )
 
 
 @contextmanager
@@ -49,11 +59,8 @@ def scratch_directory(options: PipelineOptions) -> Iterator[str]:
     files.delete_directory(directory)
 
 
-@contextmanager
-def evaluating(
-  args: argparse.Namespace, dataset: ImageDataset | None, options: PipelineOptions, num_runs: int
-) -> Iterator[EvaluateCheckpoints]:
-  """Yields the transform that the flags ask for; the body runs it, and progress is shown.
+def asked_evaluation(args: argparse.Namespace, dataset: ImageDataset | None) -> Evaluation:
+  """Returns the evaluation that the flags ask for.
 
   Raises:
     UsageError: there is no data set or architecture, or they do not go together.
@@ -63,18 +70,34 @@ def evaluating(
   if args.batch_size is not None and args.batch_size < 1:
     raise UsageError(f"--batch_size={args.batch_size}: at least one image is in a batch")
   # TensorFlow is imported by whoever evaluates, and by nobody else.
-  from beam_pipelines.transforms.evaluate_checkpoints import EvaluateCheckpoints, Evaluation
+  from beam_pipelines.transforms.evaluate_checkpoints import Evaluation
   from models import ModelError, variable_specs
 
   try:
     variable_specs(args.model, dataset.num_classes, dataset.image_shape)
   except ModelError as error:
     raise UsageError(f"--model={args.model}: {error}") from error
-  evaluation = Evaluation(
+  return Evaluation(
     args.dataset, args.data_dir, args.model, args.precision, args.xla, args.batch_size
   )
+
+
+@contextmanager
+def evaluating(
+  evaluation: Evaluation, accelerator: str | None, options: PipelineOptions, num_runs: int
+) -> Iterator[EvaluateCheckpoints]:
+  """Yields the transform that evaluates; the body runs it, and progress is shown.
+
+  Args:
+    evaluation: from `asked_evaluation`.
+    accelerator: Beam's resource hint for it, or None.
+    options: those of the pipeline that the body runs.
+    num_runs: how many runs it evaluates.
+  """
+  from beam_pipelines.transforms.evaluate_checkpoints import EvaluateCheckpoints
+
   with scratch_directory(options) as scratch:
     evaluated = files.join(scratch, "evaluated")
     with show_progress(lambda: len(files.list_files(evaluated)), num_runs, "checkpoint"):
       shown = evaluated if sys.stderr.isatty() else None
-      yield EvaluateCheckpoints(evaluation, args.accelerator, shown)
+      yield EvaluateCheckpoints(evaluation, accelerator, shown)

@@ -10,16 +10,17 @@ import platform
 import sys
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
-from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipelines import arguments, command
+from beam_pipelines.dataflow import prepare_job, print_plan
 from beam_pipelines.errors import UsageError
-from beam_pipelines.evaluation import add_flags, evaluating
+from beam_pipelines.evaluation import add_flags, asked_evaluation, evaluating, refuse_flags
+from beam_pipelines.job import Job
 from beam_pipelines.storage import aux_arrays, scores
 from beam_pipelines.storage.experiment import Listing, RunDirectory, RunKey, list_some_runs
 from beam_pipelines.storage.scores import ScoresDirectory
@@ -44,6 +45,11 @@ _SHOWN_REASONS = 3
 def run(argv: Sequence[str]) -> int:
   """Scores an experiment and publishes its tables; returns the exit status."""
   args, options = _parser().parse(argv)
+  evaluates = args.source == "checkpoints"
+  if not evaluates:
+    refuse_flags(args)
+  paths = {"--experiment": args.experiment, "--scores": args.scores}
+  accelerator = prepare_job(args, options, paths, loads_dataset=evaluates)
   dataset = load_dataset(args.dataset, args.data_dir) if args.dataset else None
   selection = _selection(args)
   scores.check_owner(args.scores, args.experiment)
@@ -55,11 +61,15 @@ def run(argv: Sequence[str]) -> int:
     args.worker_memory, _most_runs(listing), _num_test(sizes, unscored), args.dense
   )
   directory = ScoresDirectory(args.scores, uuid.uuid4().hex)
+  evaluation = asked_evaluation(args, dataset) if evaluates else None
+  if args.dry_run:
+    print_plan(_plan(args, len(unscored)), options, accelerator)
+    return 0
+  recorded = contextlib.nullcontext(ReadRecordedOutcomes(sizes))
+  evaluated = evaluation and evaluating(evaluation, accelerator, options, len(unscored))
+  job = Job(options)
   try:
-    with (
-      _source(args, options, dataset, sizes, len(unscored)) as source,
-      beam.Pipeline(options=options) as pipeline,
-    ):
+    with evaluated or recorded as source, job as pipeline:
       read = _read(pipeline, unscored, listing, source)
       if scored:
         read[OUTCOMES] = _with_scored(read[OUTCOMES], args.scores)
@@ -79,8 +89,10 @@ def run(argv: Sequence[str]) -> int:
       raise
     raise UsageError(f"--experiment={args.experiment}: {reason}") from error
   finally:
-    directory.discard()
-  _print_summary(args.scores)
+    if not job.may_still_run:
+      directory.discard()
+  if not job.template:
+    _print_summary(args.scores)
   return 0
 
 
@@ -131,6 +143,7 @@ def _parser() -> command.Parser:
     help="memory of a worker; blocks of examples are cut to fit",
   )
   add("--strict", action="store_true", help="fail if any run cannot be used")
+  add("--dry_run", action="store_true", help="print what would be done and where, do nothing")
   return parser
 
 
@@ -187,22 +200,9 @@ def _num_test(sizes: SetSizes | None, runs: Sequence[RunDirectory]) -> int:
   return 0
 
 
-@contextlib.contextmanager
-def _source(
-  args: argparse.Namespace,
-  options: PipelineOptions,
-  dataset: ImageDataset | None,
-  sizes: SetSizes | None,
-  num_runs: int,
-) -> Iterator[beam.PTransform]:
-  """Yields the transform that turns run directories into outcomes."""
-  if args.source == "recorded":
-    if args.model:
-      raise UsageError("--model needs --source=checkpoints: recorded outcomes are read as they are")
-    yield ReadRecordedOutcomes(sizes)
-  else:
-    with evaluating(args, dataset, options, num_runs) as evaluate:
-      yield evaluate
+def _plan(args: argparse.Namespace, num_runs: int) -> str:
+  what = "recorded outcomes" if args.source == "recorded" else f"checkpoints of {args.model}"
+  return f"would score {num_runs:,} runs of {args.experiment}, from {what}, into {args.scores}"
 
 
 def _read(
@@ -256,6 +256,7 @@ def _manifest(args: argparse.Namespace, selection: PairSelection) -> dict[str, A
       "min_memorization": selection.min_memorization,
       "top_k": selection.top_k,
       **{name: getattr(args, name) for name in ("precision", "xla", "batch_size")},
+      "gpu": args.gpu and args.gpu.name,
       "dense": args.dense,
       "correctness": args.correctness,
       "strict": args.strict,

@@ -12,7 +12,9 @@ from collections.abc import Iterator, Sequence
 import apache_beam as beam
 
 from beam_pipelines import arguments, command
+from beam_pipelines.dataflow import add_gpu_flags, prepare_job, print_plan
 from beam_pipelines.errors import UsageError
+from beam_pipelines.job import Job
 from beam_pipelines.progress import show_progress
 from beam_pipelines.storage import files
 from beam_pipelines.storage.experiment import RunKey, list_runs
@@ -31,6 +33,7 @@ _LARGEST = 2**32 - 1  # seed and run id, as random streams take them
 def run(argv: Sequence[str]) -> int:
   """Trains the runs that are asked for and not complete yet; returns the exit status."""
   args, options = _parser().parse(argv)
+  accelerator = prepare_job(args, options, {"--experiment": args.experiment})
   dataset = load_dataset(args.dataset, args.data_dir)
   task = _task(args, dataset)
   wanted = [RunKey(ratio, run) for ratio in args.ratios for run in args.runs]
@@ -38,8 +41,12 @@ def run(argv: Sequence[str]) -> int:
   complete = _complete_runs(args.experiment)
   _check_training(task)
   missing = [key for key in wanted if key not in complete]
-  print(_plan(task, wanted, missing, dataset))
-  if args.dry_run or not missing:
+  plan = _plan(task, wanted, missing, dataset)
+  if args.dry_run:
+    print_plan(plan, options, accelerator)
+    return 0
+  print(plan)
+  if not missing:
     return 0
   files.write_json(files.join(args.experiment, TRAINING), _describe(task))
   chunks = list(_chunks(missing, task.stack))
@@ -47,14 +54,16 @@ def run(argv: Sequence[str]) -> int:
   def count() -> int:
     return len(set(missing) & _complete_runs(args.experiment))
 
-  with show_progress(count, len(missing), "run"), beam.Pipeline(options=options) as pipeline:
+  job = Job(options)
+  with show_progress(count, len(missing), "run"), job as pipeline:
     _ = (
       pipeline
       | "Chunks of runs" >> beam.Create(chunks)
       | "One worker per chunk" >> beam.Reshuffle()
-      | "Train runs" >> TrainRuns(task)
+      | "Train runs" >> TrainRuns(task, accelerator)
     )
-  print(f"trained {len(missing):,} runs in {args.experiment}")
+  if not job.template:
+    print(f"trained {len(missing):,} runs in {args.experiment}")
   return 0
 
 
@@ -90,6 +99,7 @@ def _parser() -> command.Parser:
   add("--flip", action="store_true", help="random horizontal flips")
   add("--precision", choices=PRECISIONS, default=defaults.precision, help="of matrix products")
   add("--stack", type=int, help="runs trained in one graph (default: by model and data size)")
+  add_gpu_flags(parser, "train")
   add("--dry_run", action="store_true", help="print what would be done and its size, do nothing")
   return parser
 

@@ -7,15 +7,17 @@ import dataclasses
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.pvalue import AsList
 
 from beam_pipelines import arguments, command
+from beam_pipelines.dataflow import prepare_job, print_plan
 from beam_pipelines.errors import UsageError
-from beam_pipelines.evaluation import add_flags, evaluating, scratch_directory
+from beam_pipelines.evaluation import add_flags, asked_evaluation, evaluating, scratch_directory
+from beam_pipelines.job import Job
 from beam_pipelines.storage import files
 from beam_pipelines.storage.aux_arrays import SPLITS
 from beam_pipelines.storage.experiment import Listing, RunKey, Skipped, list_some_runs
@@ -26,7 +28,10 @@ from beam_pipelines.transforms.read_outcomes import (
   ReadRecordedOutcomes,
   SetSizes,
 )
-from image_datasets import ImageDataset, describe_specs, load_dataset
+from image_datasets import describe_specs, load_dataset
+
+if TYPE_CHECKING:
+  from beam_pipelines.transforms.evaluate_checkpoints import Evaluation
 
 _SHOWN = 20
 
@@ -39,9 +44,18 @@ class _Verified(NamedTuple):
 def run(argv: Sequence[str]) -> int:
   """Prints matches per run and what differs; returns the exit status, 1 if too much does."""
   args, options = _parser().parse(argv)
+  if options.view_as(GoogleCloudOptions).template_location:
+    raise UsageError("--template_location: `heldout verify` reads its job's result, so it must run")
+  accelerator = prepare_job(args, options, {"--experiment": args.experiment})
   dataset = load_dataset(args.dataset, args.data_dir)
   listing = list_some_runs(args.experiment)
-  verified = _verify(args, options, listing, dataset)
+  evaluation = asked_evaluation(args, dataset)
+  if args.dry_run:
+    plan = f"would verify {len(listing.runs):,} runs of {args.experiment}, as {args.model}"
+    print_plan(plan, options, accelerator)
+    return 0
+  sizes = SetSizes(len(dataset.train), len(dataset.test))
+  verified = _verify(evaluation, accelerator, options, listing, sizes)
   if not verified.matches:
     path, reason = next(iter(verified.skipped.items()))
     raise UsageError(f"no run can be verified; the first: {path} {reason}")
@@ -69,6 +83,7 @@ def _parser() -> command.Parser:
     default="0.1%",
     help="largest share of a run's predictions that may differ, such as 0.1%% or 0.001",
   )
+  add("--dry_run", action="store_true", help="print what would be done and where, do nothing")
   return parser
 
 
@@ -84,14 +99,17 @@ def _share(text: str) -> float:
 
 
 def _verify(
-  args: argparse.Namespace, options: PipelineOptions, listing: Listing, dataset: ImageDataset
+  evaluation: Evaluation,
+  accelerator: str | None,
+  options: PipelineOptions,
+  listing: Listing,
+  sizes: SetSizes,
 ) -> _Verified:
-  sizes = SetSizes(len(dataset.train), len(dataset.test))
   with scratch_directory(options) as scratch:
     path = files.join(scratch, "verified.json")
     with (
-      evaluating(args, dataset, options, len(listing.runs)) as evaluate,
-      beam.Pipeline(options=options) as pipeline,
+      evaluating(evaluation, accelerator, options, len(listing.runs)) as evaluate,
+      Job(options) as pipeline,
     ):
       runs = (
         pipeline | "Runs" >> beam.Create(listing.runs) | "One worker per run" >> beam.Reshuffle()

@@ -49,13 +49,21 @@ class TrainRuns(beam.PTransform):
   Input: tuples of `RunKey`s of one subset ratio, at most `task.stack` long: a chunk trains in one
   graph. Output: the `RunKey`s written. Data set, graph and evaluator are made once per process and
   shared by its threads. Repeating a chunk writes the same files again.
+
+  Args:
+    task: what is trained.
+    accelerator: Beam's resource hint for the training and nothing else, or None.
   """
 
   task: TrainingTask
+  accelerator: str | None = None
 
   def expand(self, chunks: beam.PCollection[tuple[RunKey, ...]]) -> beam.PCollection[RunKey]:
     """Applies the DoFn."""
-    return chunks | "Train chunk" >> beam.ParDo(_TrainChunk(self.task))
+    train = beam.ParDo(_TrainChunk(self.task))
+    if self.accelerator:
+      train = train.with_resource_hints(accelerator=self.accelerator)
+    return chunks | "Train chunk" >> train
 
 
 class _TrainChunk(beam.DoFn):
