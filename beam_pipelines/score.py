@@ -213,7 +213,7 @@ def _read(
 ) -> dict[str, beam.PCollection]:
   read = (
     pipeline
-    | "Runs" >> beam.Create(runs)
+    | "Runs" >> beam.Create(runs, reshuffle=False)
     | "One worker per run" >> beam.Reshuffle()
     | "Read outcomes" >> source
   )

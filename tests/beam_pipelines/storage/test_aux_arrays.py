@@ -86,7 +86,7 @@ def test_what_is_encoded_is_decoded(data):
     ({"index_test": np.array([[0, 1]])}, "array index_test has 2 dimensions"),
     ({"subsample_idx": np.array([0, 1])}, "subsample_idx and index_train are different sets"),
     ({"subsample_idx": np.array([0])}, "subsample_idx and index_train are different sets"),
-    ({"index_test": np.array([0, None])}, "cannot be read as npz: Object arrays"),
+    ({"index_test": np.array([0, None])}, "cannot be read as npz: an array is of Python"),
   ],
 )
 def test_says_what_is_wrong(changes, message):
@@ -159,7 +159,10 @@ def test_the_subset_needs_no_other_array(tmp_path, arrays):
     (_npz({"subsample_idx": np.array([-1])}), "subsample_idx has -1, which is not in 0…4"),
     (_npz({"subsample_idx": np.array([3, 3])}), "subsample_idx has example 3 twice"),
     (_npz({"subsample_idx": np.array([1.0])}), "subsample_idx is float64: it must hold integers"),
-    (_npz({"subsample_idx": np.array([None])}), "cannot be read as npz: Object arrays"),
+    (
+      _npz({"subsample_idx": np.array([None])}),
+      "cannot be read as npz: an array is of Python objects",
+    ),
     (_npz({"subsample_idx": np.array([1])})[:-9], "cannot be read as npz"),
   ],
 )
