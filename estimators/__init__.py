@@ -14,6 +14,7 @@ from estimators.bits import keep_runs, pack_examples, pack_runs, popcount, trans
 from estimators.counts import InOutCounts, count_outcomes
 from estimators.false_pairs import expected_false_pairs
 from estimators.influence import cooccurrence, influence_block
+from estimators.members import mark_members
 from estimators.pairs import (
   InfluencePairs,
   PairSummary,
@@ -51,6 +52,7 @@ __all__ = [
   "influence_block",
   "keep_runs",
   "keep_top_k",
+  "mark_members",
   "merge_pairs",
   "pack_examples",
   "pack_runs",

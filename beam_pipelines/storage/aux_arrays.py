@@ -12,6 +12,7 @@ from beam_pipelines.storage import files
 from beam_pipelines.storage.experiment import AUX_ARRAYS, RunDirectory, RunKey
 from beam_pipelines.storage.npz import NpzError, read_arrays
 from beam_pipelines.storage.outcome import RunOutcome
+from estimators.members import mark_members
 
 SPLITS = ("train", "removed", "test")
 
@@ -170,12 +171,9 @@ def _read_index(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
 
 def _membership(index: np.ndarray, count: int, name: str) -> np.ndarray:
   """Returns bool [count], true at each of `index`: in range and without repetition."""
-  if len(index) and not 0 <= index.min() <= index.max() < count:
-    bad = index[(index < 0) | (index >= count)][0]
-    raise AuxArraysError(f"{name} has {bad}, which is not in 0…{count - 1}")
-  member = np.zeros(count, bool)
-  member[index] = True
-  if np.count_nonzero(member) != len(index):
-    values, times = np.unique(index, return_counts=True)
-    raise AuxArraysError(f"{name} has example {values[times > 1][0]} twice")
+  member, bad = mark_members(index, count)
+  if bad is not None:
+    if not 0 <= index[bad] < count:
+      raise AuxArraysError(f"{name} has {index[bad]}, which is not in 0…{count - 1}")
+    raise AuxArraysError(f"{name} has example {index[bad]} twice")
   return member
