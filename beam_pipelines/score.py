@@ -17,12 +17,13 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipelines import arguments, command
+from beam_pipelines import arguments, command, loading
 from beam_pipelines.errors import UsageError
 from beam_pipelines.evaluation import add_flags, evaluating
 from beam_pipelines.storage import aux_arrays, scores
 from beam_pipelines.storage.experiment import Listing, RunDirectory, RunKey, list_some_runs
 from beam_pipelines.storage.scores import ScoresDirectory
+from beam_pipelines.storage.tables import SCORE_TABLES
 from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.pack_runs import choose_block_size
 from beam_pipelines.transforms.read_outcomes import (
@@ -55,8 +56,10 @@ def run(argv: Sequence[str]) -> int:
     args.worker_memory, _most_runs(listing), _num_test(sizes, unscored), args.dense
   )
   directory = ScoresDirectory(args.scores, uuid.uuid4().hex)
+  names = [name for name in SCORE_TABLES if name != "correctness" or args.correctness]
   try:
     with (
+      loading.into_bigquery(args, options, directory, names) as load,
       _source(args, options, dataset, sizes, len(unscored)) as source,
       beam.Pipeline(options=options) as pipeline,
     ):
@@ -72,6 +75,7 @@ def run(argv: Sequence[str]) -> int:
         dense=args.dense,
         correctness=args.correctness,
         strict=args.strict,
+        load=load,
       )
   except Exception as error:
     reason = refusal(directory)
@@ -80,7 +84,7 @@ def run(argv: Sequence[str]) -> int:
     raise UsageError(f"--experiment={args.experiment}: {reason}") from error
   finally:
     directory.discard()
-  _print_summary(args.scores)
+  _print_summary(args.scores, args.bigquery)
   return 0
 
 
@@ -131,6 +135,7 @@ def _parser() -> command.Parser:
     help="memory of a worker; blocks of examples are cut to fit",
   )
   add("--strict", action="store_true", help="fail if any run cannot be used")
+  loading.add_flags(parser)
   return parser
 
 
@@ -259,16 +264,19 @@ def _manifest(args: argparse.Namespace, selection: PairSelection) -> dict[str, A
       "dense": args.dense,
       "correctness": args.correctness,
       "strict": args.strict,
+      "bigquery": args.bigquery,
+      "bigquery_write": args.bigquery_write,
     },
   }
 
 
-def _print_summary(path: str) -> None:
+def _print_summary(path: str, dataset: str | None) -> None:
   manifest = scores.read_manifest(path)
   print(
     f"scored {manifest['runs_used']:,} runs at subset ratios "
     f"{', '.join(str(ratio['subset_ratio']) for ratio in manifest['ratios'])}: "
     f"{manifest['rows'].get('influence', 0):,} influence pairs, into {path}"
+    + (f" and BigQuery's {dataset}" if dataset else "")
   )
   if manifest["runs_skipped"]:
     skipped = scores.read_table(path, "skipped").to_pylist()
