@@ -11,6 +11,8 @@ PYTHON ?= $(shell $(FIND_PYTHON))
 
 BIN := .venv/bin
 READY := .venv/.ready
+EMULATOR := .venv-bqemulator
+EMULATOR_READY := $(EMULATOR)/.ready
 HELDOUT := $(BIN)/heldout
 
 RATIOS := 0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9
@@ -44,7 +46,15 @@ mnist: $(READY) ## the same on real MNIST; MNIST_RUNS=0:2000 for all of a campai
 	$(HELDOUT) score --experiment=mnist/runs --scores=mnist/scores $$flags; \
 	$(HELDOUT) report --scores=mnist/scores $$flags --output=mnist/report.html
 
-test: $(READY) ## run all tests
+# DuckDB looks for its extensions below the home directory: the emulator gets one of its own.
+$(EMULATOR_READY): requirements-bqemulator.txt
+	$(PYTHON) -m venv --clear $(EMULATOR)
+	$(EMULATOR)/bin/pip install --quiet --requirement requirements-bqemulator.txt
+	HOME=$(CURDIR)/$(EMULATOR) $(EMULATOR)/bin/python -c \
+	  "from duckdb_extensions import import_extension as add; add('avro'); add('spatial')"
+	touch $@
+
+test: $(READY) $(EMULATOR_READY) ## run all tests
 	$(BIN)/pytest --numprocesses=auto --dist=loadfile
 
 lint: $(READY) ## ruff, mypy and hadolint
@@ -62,6 +72,9 @@ lock: $(READY) ## resolve the dependencies anew for all supported Pythons
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate \
 	  --custom-compile-command 'make lock' pyproject.toml --extra dev \
 	  --constraint requirements.txt --output-file requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate \
+	  --custom-compile-command 'make lock' requirements-bqemulator.in \
+	  --output-file requirements-bqemulator.txt
 
 clean: ## remove everything that can be made again
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv $(EMULATOR) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

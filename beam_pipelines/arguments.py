@@ -6,6 +6,8 @@ import argparse
 import os
 import re
 
+from beam_pipelines.storage import bigquery
+
 DEFAULT_RATIO = "0.7"
 
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -22,6 +24,15 @@ def path(text: str) -> str:
   if not text:
     raise argparse.ArgumentTypeError("a path is needed")
   return text.rstrip("/") if "://" in text else os.path.abspath(text)  # noqa: PTH100 # keeps str
+
+
+def bigquery_dataset(text: str) -> str:
+  """`PROJECT:DATASET`."""
+  try:
+    bigquery.parse_dataset(text)
+  except ValueError as error:
+    raise argparse.ArgumentTypeError(str(error)) from error
+  return text
 
 
 def ratios(text: str) -> tuple[float, ...]:

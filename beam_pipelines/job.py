@@ -37,21 +37,21 @@ class Job(beam.Pipeline):
   def run(self, test_runner_api: bool | str = "AUTO") -> PipelineResult:
     """Runs as Beam does; on Dataflow, it says where."""
     self._submitted = super().run(test_runner_api)
-    if is_dataflow(self._options):
+    if is_dataflow(self.options):
       print(self._whereabouts(self._submitted), file=sys.stderr)
     return self._submitted
 
   @property
   def template(self) -> str | None:
     """Where the job was written to, to be run later, instead of running."""
-    return self._options.view_as(GoogleCloudOptions).template_location
+    return self.options.view_as(GoogleCloudOptions).template_location
 
   @property
   def may_still_run(self) -> bool:
     """Whether its workers may be at work although nobody waits for them any longer."""
     # Other runners of ours end with this process.
     return (
-      is_dataflow(self._options)
+      is_dataflow(self.options)
       and self._submitted is not None
       and not self._submitted.is_in_terminal_state()
     )
@@ -59,7 +59,7 @@ class Job(beam.Pipeline):
   def _whereabouts(self, submitted: PipelineResult) -> str:
     if self.template:
       return f"wrote a template of the job to {self.template}: `gcloud dataflow jobs run` runs it"
-    cloud = self._options.view_as(GoogleCloudOptions)
+    cloud = self.options.view_as(GoogleCloudOptions)
     job = submitted.job_id()
     console = _CONSOLE.format(region=cloud.region, job=job, project=cloud.project)
     return f"job {job}, which goes on if this command is interrupted: {console}"

@@ -16,7 +16,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
-from beam_pipelines import arguments, command
+from beam_pipelines import arguments, command, loading
 from beam_pipelines.dataflow import prepare_job, print_plan
 from beam_pipelines.errors import UsageError
 from beam_pipelines.evaluation import add_flags, asked_evaluation, evaluating, refuse_flags
@@ -24,6 +24,7 @@ from beam_pipelines.job import Job
 from beam_pipelines.storage import aux_arrays, scores
 from beam_pipelines.storage.experiment import Listing, RunDirectory, RunKey, list_some_runs
 from beam_pipelines.storage.scores import ScoresDirectory
+from beam_pipelines.storage.tables import SCORE_TABLES
 from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.pack_runs import choose_block_size
 from beam_pipelines.transforms.read_outcomes import (
@@ -67,9 +68,14 @@ def run(argv: Sequence[str]) -> int:
     return 0
   recorded = contextlib.nullcontext(ReadRecordedOutcomes(sizes))
   evaluated = evaluation and evaluating(evaluation, accelerator, options, len(unscored))
+  names = [name for name in SCORE_TABLES if name != "correctness" or args.correctness]
   job = Job(options)
   try:
-    with evaluated or recorded as source, job as pipeline:
+    with (
+      loading.into_bigquery(args, job, directory, names) as load,
+      evaluated or recorded as source,
+      job as pipeline,
+    ):
       read = _read(pipeline, unscored, listing, source)
       if scored:
         read[OUTCOMES] = _with_scored(read[OUTCOMES], args.scores)
@@ -82,6 +88,7 @@ def run(argv: Sequence[str]) -> int:
         dense=args.dense,
         correctness=args.correctness,
         strict=args.strict,
+        load=load,
       )
   except Exception as error:
     reason = refusal(directory)
@@ -92,7 +99,7 @@ def run(argv: Sequence[str]) -> int:
     if not job.may_still_run:
       directory.discard()
   if not job.template:
-    _print_summary(args.scores)
+    _print_summary(args.scores, args.bigquery)
   return 0
 
 
@@ -143,6 +150,7 @@ def _parser() -> command.Parser:
     help="memory of a worker; blocks of examples are cut to fit",
   )
   add("--strict", action="store_true", help="fail if any run cannot be used")
+  loading.add_flags(parser)
   add("--dry_run", action="store_true", help="print what would be done and where, do nothing")
   return parser
 
@@ -202,7 +210,8 @@ def _num_test(sizes: SetSizes | None, runs: Sequence[RunDirectory]) -> int:
 
 def _plan(args: argparse.Namespace, num_runs: int) -> str:
   what = "recorded outcomes" if args.source == "recorded" else f"checkpoints of {args.model}"
-  return f"would score {num_runs:,} runs of {args.experiment}, from {what}, into {args.scores}"
+  where = args.scores + (f" and BigQuery's {args.bigquery}" if args.bigquery else "")
+  return f"would score {num_runs:,} runs of {args.experiment}, from {what}, into {where}"
 
 
 def _read(
@@ -260,16 +269,19 @@ def _manifest(args: argparse.Namespace, selection: PairSelection) -> dict[str, A
       "dense": args.dense,
       "correctness": args.correctness,
       "strict": args.strict,
+      "bigquery": args.bigquery,
+      "bigquery_write": args.bigquery_write,
     },
   }
 
 
-def _print_summary(path: str) -> None:
+def _print_summary(path: str, dataset: str | None) -> None:
   manifest = scores.read_manifest(path)
   print(
     f"scored {manifest['runs_used']:,} runs at subset ratios "
     f"{', '.join(str(ratio['subset_ratio']) for ratio in manifest['ratios'])}: "
     f"{manifest['rows'].get('influence', 0):,} influence pairs, into {path}"
+    + (f" and BigQuery's {dataset}" if dataset else "")
   )
   if manifest["runs_skipped"]:
     skipped = scores.read_table(path, "skipped").to_pylist()

@@ -65,6 +65,10 @@ class ScoresDirectory:
     files.write_bytes(self._staged(part), buffer.getvalue())
     return part
 
+  def read_staged(self, part: StagedPart) -> pa.Table:
+    """Returns the rows of a part that this job has staged."""
+    return read_part(self._staged(part))
+
   def publish(self, parts: Collection[StagedPart], manifest: dict[str, Any]) -> None:
     """Puts staged parts into place, removes what they replace, and writes the manifest.
 

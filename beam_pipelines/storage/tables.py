@@ -180,6 +180,11 @@ def _is_sequence(values: object) -> TypeGuard[Sequence[object]]:
   return hasattr(values, "__len__") and not isinstance(values, str)
 
 
+def description(described: pa.Schema | pa.Field) -> str:
+  """Returns what a score table or one of its columns means."""
+  return described.metadata[b"description"].decode()
+
+
 def describe_tables() -> str:
   """Returns the tables as Markdown, the body of docs/tables.md."""
   return "\n\n".join(_describe(name, schema) for name, schema in SCORE_TABLES.items()) + "\n"
@@ -188,12 +193,8 @@ def describe_tables() -> str:
 def _describe(name: str, schema: pa.Schema) -> str:
   rows = [
     f"| {field.name} | {field.type}{', nullable' if field.nullable else ''} | "
-    f"{_description(field.metadata)} |"
+    f"{description(field)} |"
     for field in schema
   ]
-  heading = f"## {name}\n\n{_description(schema.metadata)}"
+  heading = f"## {name}\n\n{description(schema)}"
   return "\n".join([heading, "", "| column | type | meaning |", "|---|---|---|", *rows])
-
-
-def _description(metadata: dict[bytes, bytes]) -> str:
-  return metadata[b"description"].decode()

@@ -10,6 +10,7 @@ import apache_beam as beam
 from beam_pipelines.storage.scores import ScoresDirectory
 from beam_pipelines.transforms.dense_influence import StageDenseInfluence
 from beam_pipelines.transforms.labels import Labels
+from beam_pipelines.transforms.load_bigquery import LoadBigQuery
 from beam_pipelines.transforms.pack_runs import TRAIN_BLOCKS, PackRuns
 from beam_pipelines.transforms.read_outcomes import OUTCOMES, SKIPPED, common_sizes
 from beam_pipelines.transforms.score_examples import CountOutcomes, CScoresParts, ExamplesParts
@@ -48,6 +49,7 @@ class ScoreOutcomes(beam.PTransform):
     dense: also write the whole influence matrix.
     correctness: also write one row per run and example.
     strict: refuse to publish if anything was skipped.
+    load: also loads what is staged into BigQuery.
   """
 
   directory: ScoresDirectory
@@ -58,6 +60,7 @@ class ScoreOutcomes(beam.PTransform):
   dense: bool = False
   correctness: bool = False
   strict: bool = False
+  load: LoadBigQuery | None = None
 
   def expand(self, read: dict[str, beam.PCollection]) -> beam.PCollection[dict[str, Any]]:
     """Packs the runs once; everything else follows from the packed blocks."""
@@ -84,5 +87,16 @@ class ScoreOutcomes(beam.PTransform):
       staged.append(packed | "Dense influence" >> write_dense)
     compare = Reliability(self.selection, labels, selected[HALVES])
     reliability = packed | "Reliability" >> compare
-    publish = Publish(self.directory, self.manifest, sizes, reliability, skipped, self.strict)
-    return staged | "All staged" >> beam.Flatten() | "Publish" >> publish
+    all_staged = staged | "All staged" >> beam.Flatten()
+    loads = all_staged | "Load BigQuery" >> self.load if self.load else None
+    publish = Publish(
+      self.directory,
+      self.manifest,
+      sizes,
+      reliability,
+      skipped,
+      self.strict,
+      self.load and self.load.tables,
+      loads,
+    )
+    return all_staged | "Publish" >> publish

@@ -13,6 +13,7 @@ import pyarrow as pa
 from apache_beam.pvalue import AsList, AsSingleton
 
 from beam_pipelines.storage import files
+from beam_pipelines.storage.bigquery_tables import BigQueryTables
 from beam_pipelines.storage.experiment import Skipped
 from beam_pipelines.storage.outcome import RunOutcome
 from beam_pipelines.storage.outcomes_table import encode_outcomes
@@ -93,9 +94,9 @@ class CorrectnessParts(beam.PTransform):
 
 @dataclasses.dataclass
 class Publish(beam.PTransform):
-  """Publishes all staged parts at once, the manifest last.
+  """Publishes all that is staged: in BigQuery, then as Parquet, the manifest last.
 
-  Input: `StagedPart`s. Output: the manifest.
+  Input: `StagedPart`s. Output: the manifest. If BigQuery fails, Parquet stays as it is.
 
   Args:
     scores: where they are staged.
@@ -104,6 +105,8 @@ class Publish(beam.PTransform):
     ratios: one dict per subset ratio, for the manifest.
     skipped: the inputs that were not used.
     strict: refuse to publish if there is any of them.
+    bigquery: the tables in BigQuery, if there are any.
+    loads: an element per load into them, of which all must succeed.
   """
 
   scores: ScoresDirectory
@@ -112,6 +115,8 @@ class Publish(beam.PTransform):
   ratios: beam.PCollection[dict[str, Any]]
   skipped: beam.PCollection[Skipped]
   strict: bool = False
+  bigquery: BigQueryTables | None = None
+  loads: beam.PCollection[Any] | None = None
 
   def expand(self, parts: beam.PCollection[StagedPart]) -> beam.PCollection[dict[str, Any]]:
     """Waits for everything, then publishes in one place."""
@@ -125,7 +130,9 @@ class Publish(beam.PTransform):
         AsList(parts),
         AsList(self.ratios),
         AsList(self.skipped),
+        *([] if self.loads is None else [AsList(self.loads)]),
         scores=self.scores,
+        bigquery=self.bigquery,
         strict=self.strict,
       )
     )
@@ -143,10 +150,13 @@ def _publish(
   parts: Sequence[StagedPart],
   ratios: Iterable[dict[str, Any]],
   skipped: Sequence[Skipped],
+  loads: Sequence[Any] = (),
   *,
   scores: ScoresDirectory,
+  bigquery: BigQueryTables | None,
   strict: bool,
 ) -> dict[str, Any]:
+  """`loads` are not read: they say that there is something to publish."""
   rows: Counter[str] = Counter()
   for part in parts:
     rows[part.table] += part.rows
@@ -163,6 +173,8 @@ def _publish(
     "ratios": sorted(ratios, key=lambda ratio: ratio["subset_ratio"]),
     "rows": dict(sorted(rows.items())),
   }
+  if bigquery:
+    bigquery.publish()
   scores.publish(parts, manifest)
   return manifest
 

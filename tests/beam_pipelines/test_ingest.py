@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from archives import make_archive, md5, member, plain_files, run_members
-from gcs import BUCKET, Fault, emulated_gcs
+from gcs import BUCKET, emulated_gcs
+from proxy import Fault
 
 from beam_pipelines import cli, ingest
 from beam_pipelines.storage import files, gcs

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import zarr
 from cases import write_broken_runs
-from outcomes import NUM_TEST, NUM_TRAIN, make_outcomes, write_experiment
+from outcomes import NUM_TEST, NUM_TRAIN, make_outcomes, write_experiment, write_few_digits
 
 from beam_pipelines import cli
 
@@ -47,24 +47,7 @@ def scores(tmp_path):
 
 @pytest.fixture
 def dataset(tmp_path):
-  """A data set of the sizes of the outcomes, cut from real digits."""
-  from image_datasets import load_dataset
-
-  digits = load_dataset("digits")
-  rng = np.random.default_rng(0)
-  train = rng.permutation(len(digits.train))[:NUM_TRAIN]
-  test = rng.permutation(len(digits.test))[:NUM_TEST]
-  path = tmp_path / "few-digits.npz"
-  np.savez(
-    path,
-    train__image=digits.train.images[train],
-    train__label=digits.train.labels[train],
-    test__image=digits.test.images[test],
-    test__label=digits.test.labels[test],
-    __num_classes=10,
-    __data_scale=16,
-  )
-  return f"npz:{path}"
+  return write_few_digits(tmp_path / "few-digits.npz")
 
 
 def test_writes_tables_and_manifest(experiment, scores, dataset, outcomes, capsys):

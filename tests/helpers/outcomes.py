@@ -5,6 +5,7 @@ import numpy as np
 from beam_pipelines.storage import aux_arrays, files
 from beam_pipelines.storage.experiment import RunKey
 from beam_pipelines.storage.outcome import RunOutcome
+from image_datasets import load_dataset
 
 NUM_TRAIN, NUM_TEST = 37, 11  # neither fills its last byte
 
@@ -30,3 +31,21 @@ def write_experiment(experiment, outcomes):
   for outcome in outcomes:
     path = files.join(outcome.key.directory(str(experiment)), "aux_arrays.npz")
     files.write_bytes(path, aux_arrays.encode(outcome))
+
+
+def write_few_digits(path):
+  """Writes a data set of the sizes of the outcomes, cut from real digits, and returns its spec."""
+  digits = load_dataset("digits")
+  rng = np.random.default_rng(0)
+  train = rng.permutation(len(digits.train))[:NUM_TRAIN]
+  test = rng.permutation(len(digits.test))[:NUM_TEST]
+  np.savez(
+    path,
+    train__image=digits.train.images[train],
+    train__label=digits.train.labels[train],
+    test__image=digits.test.images[test],
+    test__label=digits.test.labels[test],
+    __num_classes=10,
+    __data_scale=16,
+  )
+  return f"npz:{path}"

@@ -9,8 +9,9 @@ import re
 import apache_beam as beam
 import pytest
 from apache_beam.metrics.metric import MetricsFilter
-from gcs import BUCKET, Fault, emulated_gcs
+from gcs import BUCKET, emulated_gcs
 from google.api_core.retry import retry_unary
+from proxy import Fault
 
 from beam_pipelines.command import beam_options
 from beam_pipelines.storage import files, gcs

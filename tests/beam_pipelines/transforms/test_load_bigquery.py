@@ -1,0 +1,95 @@
+import apache_beam as beam
+import pytest
+from cloud import list_tables, query
+from eager import run_eagerly
+from gcs import BUCKET
+from outcomes import make_outcomes
+
+from beam_pipelines.storage import files
+from beam_pipelines.storage.bigquery_tables import BigQueryTables
+from beam_pipelines.storage.experiment import Skipped
+from beam_pipelines.storage.outcome import RunOutcome
+from beam_pipelines.storage.scores import ScoresDirectory
+from beam_pipelines.transforms.load_bigquery import LoadBigQuery
+from beam_pipelines.transforms.read_outcomes import common_sizes
+from beam_pipelines.transforms.write_scores import (
+  OutcomesParts,
+  Publish,
+  RunsPart,
+  SkippedPart,
+  StageParts,
+)
+
+NAMES = ("outcomes", "runs", "skipped")
+TEMPORARY = f"gs://{BUCKET}/loads"
+
+
+class _Score(beam.PTransform):
+  """Stages, loads and publishes outcomes and skipped inputs; the elements are both."""
+
+  def __init__(self, load, strict):
+    self.load, self.strict = load, strict
+
+  def expand(self, elements):
+    outcomes = elements | "Runs" >> beam.Filter(lambda element: isinstance(element, RunOutcome))
+    skipped = elements | "Skipped" >> beam.Filter(lambda element: isinstance(element, Skipped))
+    ratios = elements.pipeline | "Ratios" >> beam.Create([{"subset_ratio": 0.5}])
+    tables = [outcomes | OutcomesParts(), outcomes | RunsPart(), skipped | SkippedPart()]
+    parts = tables | beam.Flatten()
+    staged = parts | StageParts(self.load.scores)
+    publish = Publish(
+      self.load.scores,
+      {"experiment": "e"},
+      common_sizes(outcomes),
+      ratios,
+      skipped,
+      self.strict,
+      self.load.tables,
+      staged | self.load,
+    )
+    return staged | publish
+
+
+@pytest.fixture
+def load(cloud, tmp_path):
+  cloud.plan()
+  tables = BigQueryTables(cloud.make_dataset(), "e", "job", NAMES)
+  tables.stage()
+  return LoadBigQuery(ScoresDirectory(str(tmp_path), "job"), tables, TEMPORARY)
+
+
+def _rows(load, name):
+  return query(f"select * from `{load.tables.dataset.replace(':', '.')}.{name}`")
+
+
+def test_rows_are_loaded_and_published_with_the_parquet_tables(load, tmp_path):
+  outcomes = make_outcomes(0.5, range(200))  # two parts and more
+  run_eagerly(_Score(load, strict=False), [*outcomes, Skipped("x", 'is "bad"\n')])
+  assert _rows(load, "skipped") == [{"path": "x", "reason": 'is "bad"\n'}]
+  rows = {row["run"]: row for row in _rows(load, "outcomes")}
+  assert len(rows) == len(outcomes)
+  for outcome in outcomes:
+    row = rows[outcome.key.run]
+    bits = (row["in_subset"], row["train_correct"], row["test_correct"])
+    assert bits == (outcome.in_subset, outcome.train_correct, outcome.test_correct)
+  assert (tmp_path / "manifest.json").exists()
+
+
+def test_a_table_without_rows_is_there(load):
+  run_eagerly(_Score(load, strict=False), make_outcomes(0.5, range(2)))
+  assert _rows(load, "skipped") == []
+  assert len(_rows(load, "outcomes")) == 2
+
+
+def test_nothing_is_published_if_refused(load, tmp_path):
+  with pytest.raises(RuntimeError, match="1 inputs cannot be used"):
+    run_eagerly(_Score(load, strict=True), [*make_outcomes(0.5, [0]), Skipped("x", "is bad")])
+  staged = {f"heldout_staging_job_{name}" for name in NAMES}
+  assert list_tables(load.tables.dataset) == staged
+  assert not (tmp_path / "manifest.json").exists()
+
+
+def test_files_to_load_lie_in_the_directory_that_was_given(load):
+  files.delete_directory(TEMPORARY)
+  run_eagerly(_Score(load, strict=False), make_outcomes(0.5, [0]))
+  assert len(files.list_files(TEMPORARY)) == 2  # of outcomes and runs
