@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
@@ -11,7 +11,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from beam_pipelines import arguments
 from beam_pipelines.errors import UsageError
 from beam_pipelines.job import Job
-from beam_pipelines.storage import files
+from beam_pipelines.storage import bigquery, files
 from beam_pipelines.storage.bigquery_tables import APPEND, REPLACE, WRITES, BigQueryTables
 from beam_pipelines.storage.scores import ScoresDirectory
 from beam_pipelines.transforms.load_bigquery import LoadBigQuery
@@ -36,15 +36,26 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def into_bigquery(
-  args: argparse.Namespace, job: Job, scores: ScoresDirectory, names: Sequence[str]
+  args: argparse.Namespace,
+  job: Job,
+  scores: ScoresDirectory,
+  names: Sequence[str],
+  ratios: Iterable[float],
 ) -> Iterator[LoadBigQuery | None]:
   """Yields the transform that the flags ask for, None for none.
 
   What is staged for it is gone afterwards, unless the job that loads it may still run.
 
+  Args:
+    args: those of `add_flags`, `--experiment` and `--append`.
+    job: the pipeline that the transform becomes a part of.
+    scores: where the same tables are staged as Parquet.
+    names: the score tables that the job writes.
+    ratios: the subset ratios in them.
+
   Raises:
-    UsageError: there is no room on gs:// for temporary files, the data set cannot be used, or the
-      job is only written down: its staged tables would be gone when it runs.
+    UsageError: there is no room on gs:// for temporary files, the data set or a subset ratio cannot
+      be used, or the job is only written down: its staged tables would be gone when it runs.
   """
   if not args.bigquery:
     yield None
@@ -56,6 +67,11 @@ def into_bigquery(
     )
   if job.template:
     raise UsageError("--template_location and --bigquery: a template cannot load its tables")
+  try:
+    for ratio in ratios:
+      bigquery.check_ratio(ratio)
+  except ValueError as error:
+    raise UsageError(f"--bigquery: {error}") from error
   temporary = _temporary(job.options, scores)
   tables = BigQueryTables(
     args.bigquery, args.experiment, scores.job, tuple(names), args.bigquery_write

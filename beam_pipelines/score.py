@@ -69,10 +69,11 @@ def run(argv: Sequence[str]) -> int:
   recorded = contextlib.nullcontext(ReadRecordedOutcomes(sizes))
   evaluated = evaluation and evaluating(evaluation, accelerator, options, len(unscored))
   names = [name for name in SCORE_TABLES if name != "correctness" or args.correctness]
+  ratios = sorted({run.key.subset_ratio for run in listing.runs})
   job = Job(options)
   try:
     with (
-      loading.into_bigquery(args, job, directory, names) as load,
+      loading.into_bigquery(args, job, directory, names, ratios) as load,
       evaluated or recorded as source,
       job as pipeline,
     ):

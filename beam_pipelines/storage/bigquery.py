@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import re
 from typing import Any
 
@@ -20,9 +21,10 @@ _TYPES = {
   pa.string(): "STRING",
   pa.binary(): "BYTES",
 }
-# The examples, in the order in which they are looked up. The subset ratio cannot be among them:
-# BigQuery does not cluster by FLOAT64.
-_CLUSTERING = ("example", "train_example", "test_example")
+_RATIO = "subset_ratio"
+# What is looked up, in this order.
+_CLUSTERING = (_RATIO, "example", "train_example", "test_example")
+_DECIMAL_PLACES = 9  # of NUMERIC
 _EXPERIMENT = "Experiment: "
 
 
@@ -48,12 +50,27 @@ def is_staging_name(name: str) -> bool:
   return name.startswith(_STAGING)
 
 
+def check_ratio(subset_ratio: float) -> None:
+  """Makes sure that a subset ratio can be written.
+
+  Raises:
+    ValueError: it has more decimal places than NUMERIC.
+  """
+  if round(subset_ratio, _DECIMAL_PLACES) != subset_ratio:
+    raise ValueError(
+      f"subset ratio {subset_ratio} has more than the {_DECIMAL_PLACES} decimal places of NUMERIC"
+    )
+
+
 def schema_fields(table: str) -> list[SchemaField]:
-  """Returns the columns of a score table."""
+  """Returns the columns of a score table.
+
+  The subset ratio is NUMERIC, because BigQuery does not cluster by FLOAT64.
+  """
   return [
     SchemaField(
       field.name,
-      _TYPES[field.type],
+      "NUMERIC" if field.name == _RATIO else _TYPES[field.type],
       mode="NULLABLE" if field.nullable else "REQUIRED",
       description=description(field),
     )
@@ -64,6 +81,15 @@ def schema_fields(table: str) -> list[SchemaField]:
 def schema_resource(table: str) -> dict[str, Any]:
   """Returns the columns of a score table as the REST interface, and Beam, writes them."""
   return {"fields": [field.to_api_repr() for field in schema_fields(table)]}
+
+
+def rows(table: pa.Table) -> list[dict[str, Any]]:
+  """Returns the rows of a score table as Beam writes them to BigQuery."""
+  listed = table.to_pylist()
+  for row in listed:
+    if _RATIO in row:
+      row[_RATIO] = decimal.Decimal(str(row[_RATIO]))
+  return listed
 
 
 def clustering(table: str) -> list[str]:

@@ -64,7 +64,7 @@ class LoadBigQuery(beam.PTransform):
     return loaded.destination_load_jobid_pairs, loaded.destination_copy_jobid_pairs
 
   def _rows(self, part: StagedPart) -> Iterable[dict[str, Any]]:
-    return self.scores.read_staged(part).to_pylist()
+    return bigquery.rows(self.scores.read_staged(part))
 
 
 def _is_part_of(part: StagedPart, table: str) -> bool:

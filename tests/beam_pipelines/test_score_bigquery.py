@@ -230,6 +230,16 @@ def test_bad_flags_are_one_line(cloud, experiment, tmp_path, flags, message, cap
   assert error.count("\n") == 1
 
 
+def test_a_ratio_that_bigquery_cannot_hold_is_one_line(cloud, tmp_path, capsys):
+  cloud.plan()
+  write_experiment(tmp_path / "runs", make_outcomes(1 / 3, range(2)))
+  assert _score(tmp_path / "runs", tmp_path / "scores", *_into("project:scores")) == 2
+  assert capsys.readouterr().err == (
+    f"heldout score: error: --bigquery: subset ratio {1 / 3} has more than the 9 decimal places of "
+    "NUMERIC\n"
+  )
+
+
 def _every_tenth(kind):
   return Fault(kind, times=10_000, every=10)
 

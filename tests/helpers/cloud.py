@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import decimal
 import itertools
 import types
 from collections.abc import Iterator
@@ -64,9 +65,15 @@ def redirect(patch: pytest.MonkeyPatch, gcs_url: str, bigquery_url: str) -> None
 
 
 def query(sql: str) -> list[dict]:
-  """Returns the rows that BigQuery answers."""
+  """Returns the rows that BigQuery answers, decimal numbers as floats."""
   with Client(PROJECT) as client:
-    return [dict(row.items()) for row in client.query_and_wait(sql)]
+    return [
+      {
+        name: float(value) if isinstance(value, decimal.Decimal) else value
+        for name, value in row.items()
+      }
+      for row in client.query_and_wait(sql)
+    ]
 
 
 def list_tables(dataset: str) -> set[str]:

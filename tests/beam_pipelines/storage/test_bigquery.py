@@ -1,3 +1,6 @@
+import decimal
+
+import pyarrow as pa
 import pytest
 from google.cloud.bigquery import DatasetReference
 
@@ -41,7 +44,8 @@ def test_types_keep_every_value():
     for table in ("influence", "outcomes", "correctness")
     for field in bigquery.schema_fields(table)
   }
-  assert {name: types[name] for name in ("influence", "runs_in", "run")} == {
+  assert {name: types[name] for name in ("subset_ratio", "influence", "runs_in", "run")} == {
+    "subset_ratio": "NUMERIC",
     "influence": "FLOAT64",
     "runs_in": "INT64",
     "run": "INT64",
@@ -51,20 +55,40 @@ def test_types_keep_every_value():
 
 
 # Columns that BigQuery can cluster by: https://cloud.google.com/bigquery/docs/clustered-tables
-CLUSTERABLE = {"BOOL", "INT64", "STRING"}
+CLUSTERABLE = {"BOOL", "INT64", "NUMERIC", "STRING"}
 
 
 @pytest.mark.parametrize("table", SCORE_TABLES)
-def test_clustering_is_by_examples(table):
+def test_clustering_is_by_subset_ratio_and_example(table):
   types = {field.name: field.field_type for field in bigquery.schema_fields(table)}
   columns = bigquery.clustering(table)
   assert {types[column] for column in columns} <= CLUSTERABLE
   assert columns == {
-    "influence": ["train_example", "test_example"],
-    "runs": [],
-    "outcomes": [],
+    "cscores": ["example"],
+    "influence": ["subset_ratio", "train_example", "test_example"],
+    "runs": ["subset_ratio"],
+    "outcomes": ["subset_ratio"],
     "skipped": [],
-  }.get(table, ["example"])
+  }.get(table, ["subset_ratio", "example"])
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.7, 0.123456789, 1e-9, 0.999999999])
+def test_a_ratio_is_the_same_decimal_number(ratio):
+  bigquery.check_ratio(ratio)
+  empty = pa.Table.from_pylist([], schema=SCORE_TABLES["skipped"])
+  assert bigquery.rows(empty) == []
+  summary = dict.fromkeys(("accuracy_train", "accuracy_removed", "accuracy_test"))
+  written = {"subset_ratio": ratio, "run": 1, "examples_in": 2, **summary}
+  (row,) = bigquery.rows(pa.Table.from_pylist([written], schema=SCORE_TABLES["runs"]))
+  assert row == {**written, "subset_ratio": decimal.Decimal(str(ratio))}
+  assert -row["subset_ratio"].as_tuple().exponent <= 9
+  assert float(row["subset_ratio"]) == ratio
+
+
+@pytest.mark.parametrize("ratio", [1 / 3, 1e-10, 0.1234567891])
+def test_a_ratio_of_too_many_places_is_refused(ratio):
+  with pytest.raises(ValueError, match=f"subset ratio {ratio} has more than the 9 decimal places"):
+    bigquery.check_ratio(ratio)
 
 
 def test_a_table_says_whose_it_is():
