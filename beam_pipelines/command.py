@@ -84,13 +84,31 @@ def beam_options(flags: Sequence[str]) -> PipelineOptions:
 
 
 def execute(command: str, run: Run, argv: Sequence[str] | None = None) -> int:
-  """Runs a command and returns its exit status; bad input becomes one line and status 2."""
+  """Runs a command and returns its exit status; bad input becomes one line and status 2.
+
+  So does a file or bucket that is not there or may not be used.
+  """
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   try:
     return run(sys.argv[1:] if argv is None else argv)
   except (UsageError, DatasetError) as error:
-    print(f"heldout {command}: error: {error}", file=sys.stderr)
-    return 2
+    return _fail(command, str(error))
+  except OSError as error:
+    return _fail(command, _describe(error))
   except KeyboardInterrupt:
     print(f"heldout {command}: interrupted", file=sys.stderr)
     return 130
+
+
+def _fail(command: str, message: str) -> int:
+  print(f"heldout {command}: error: {message}", file=sys.stderr)
+  return 2
+
+
+def _describe(error: OSError) -> str:
+  """Says in one line which file or bucket cannot be used, and why."""
+  if isinstance(error, FileNotFoundError) and error.filename:
+    return f"{error.filename}: there is no such file or bucket"
+  if error.filename and error.strerror:
+    return f"{error.filename}: {error.strerror.lower()}; check the path and your access to it"
+  return str(error).partition("\n")[0] or type(error).__name__

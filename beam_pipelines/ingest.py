@@ -53,8 +53,8 @@ def run(argv: Sequence[str]) -> int:
   args, _ = _parser().parse(argv)
   try:
     return _ingest(_find_archive(args), args.experiment)
-  except FileNotFoundError as error:
-    raise UsageError(f"{error.filename}: there is no such file or bucket") from error
+  except FileNotFoundError:
+    raise
   except OSError as error:
     raise UsageError(f"{error}; the same command goes on from where it was") from error
 

@@ -57,6 +57,26 @@ def test_usage_errors_are_one_line_and_status_2(capsys):
   assert captured.out == ""
 
 
+@pytest.mark.parametrize(
+  ("error", "message"),
+  [
+    (FileNotFoundError(2, "No such file", "gs://b/x"), "gs://b/x: there is no such file or bucket"),
+    (
+      PermissionError(13, "Permission denied", "/x"),
+      "/x: permission denied; check the path and your access to it",
+    ),
+    (OSError("gs://b/x: HTTP status 403"), "gs://b/x: HTTP status 403"),
+    (ConnectionResetError(), "ConnectionResetError"),
+  ],
+)
+def test_files_that_cannot_be_used_are_one_line(capsys, error, message):
+  def fail(argv):
+    raise error
+
+  assert command.execute("do", fail, []) == 2
+  assert capsys.readouterr().err == f"heldout do: error: {message}\n"
+
+
 def test_unexpected_errors_keep_their_traceback():
   def fail(argv):
     raise ZeroDivisionError

@@ -13,6 +13,7 @@ from gcs import BUCKET, emulated_gcs
 from google.api_core.retry import retry_unary
 from proxy import Fault
 
+from beam_pipelines import cli
 from beam_pipelines.command import beam_options
 from beam_pipelines.storage import files, gcs
 from beam_pipelines.storage.experiment import RunKey, list_runs
@@ -276,3 +277,21 @@ def test_retries_are_a_metric_of_the_pipeline(proxy, path):
   (counter,) = result.metrics().query(MetricsFilter().with_name("gcs_retries"))["counters"]
   assert counter.key.metric.namespace == "heldout"
   assert counter.committed == 1
+
+
+@pytest.mark.parametrize(
+  ("command", "path"),
+  [
+    (["inspect", "--experiment=gs://nobucket/runs"], "gs://nobucket/runs/"),
+    (["train", "--experiment=gs://nobucket/runs", "--dataset=digits", "--runs=0:1"], "gs://nobuck"),
+    (["score", "--experiment=gs://nobucket/runs", "--scores=gs://nobucket/s"], "gs://nobucket/s"),
+    (["export", "--scores=gs://nobucket/s", "--format=cscores", "--output=x"], "--scores=gs://nob"),
+  ],
+  ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_every_command_says_in_one_line_that_a_bucket_is_not_there(proxy, command, path, capsys):
+  proxy.plan()
+  assert cli.main(command) == 2
+  error = capsys.readouterr().err
+  assert error.startswith(f"heldout {command[0]}: error: {path}")
+  assert error.count("\n") == 1
