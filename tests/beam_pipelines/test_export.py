@@ -4,27 +4,10 @@ import shutil
 import duckdb
 import numpy as np
 import pytest
-from outcomes import NUM_TEST, NUM_TRAIN, make_outcomes, write_experiment
+from outcomes import NUM_TEST, NUM_TRAIN, make_outcomes, write_experiment, write_few_digits
 
 from beam_pipelines import cli
 from image_datasets import load_dataset
-
-
-def _save_digits(path, num_train=NUM_TRAIN, first=0):
-  """Saves a data set cut from the real digits, which come sorted by label."""
-  digits = load_dataset("digits")
-  train = np.random.default_rng(0).permutation(len(digits.train))[first : first + num_train]
-  test = np.random.default_rng(1).permutation(len(digits.test))[:NUM_TEST]
-  np.savez(
-    path,
-    train__image=digits.train.images[train],
-    train__label=digits.train.labels[train],
-    test__image=digits.test.images[test],
-    test__label=digits.test.labels[test],
-    __num_classes=10,
-    __data_scale=16,
-  )
-  return load_dataset(f"npz:{path}")
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +20,7 @@ def outcomes():
 def campaign(tmp_path_factory, outcomes):
   """A directory of an experiment, its `scores`, and the data set `digits.npz`."""
   directory = tmp_path_factory.mktemp("export")
-  _save_digits(directory / "digits.npz")
+  write_few_digits(directory / "digits.npz")
   write_experiment(directory / "runs", outcomes)
   _score(directory, f"--dataset=npz:{directory}/digits.npz")
   return directory
@@ -47,7 +30,7 @@ def campaign(tmp_path_factory, outcomes):
 def dense(tmp_path_factory, outcomes):
   """Like `campaign`, with dense influence."""
   directory = tmp_path_factory.mktemp("dense")
-  _save_digits(directory / "digits.npz")
+  write_few_digits(directory / "digits.npz")
   write_experiment(directory / "runs", outcomes)
   _score(directory, f"--dataset=npz:{directory}/digits.npz", "--dense")
   return directory
@@ -109,7 +92,7 @@ def test_cscores_come_in_the_order_of_the_examples(campaign, capsys):
 
 
 def test_undefined_cscores_are_nan(tmp_path, capsys):
-  dataset = _save_digits(tmp_path / "digits.npz")
+  dataset = load_dataset(write_few_digits(tmp_path / "digits.npz"))
   write_experiment(tmp_path / "runs", make_outcomes(0.9, range(3)))
   _score(tmp_path, f"--dataset={dataset.spec}")
   scores = _export(tmp_path, "cscores")["scores"]
@@ -246,7 +229,7 @@ def test_no_pairs_are_an_error(campaign, tmp_path, capsys):
 def test_the_data_set_must_be_the_one_that_was_scored(
   dense, tmp_path, num_train, first, message, capsys
 ):
-  other = _save_digits(tmp_path / "other.npz", num_train, first)
+  other = load_dataset(write_few_digits(tmp_path / "other.npz", num_train, first))
   assert _export(dense, "influence_matrix", f"--dataset={other.spec}") is None
   error = capsys.readouterr().err
   assert f"--scores={dense / 'scores'} with --dataset={other.spec}: " in error

@@ -33,12 +33,11 @@ def write_experiment(experiment, outcomes):
     files.write_bytes(path, aux_arrays.encode(outcome))
 
 
-def write_few_digits(path):
-  """Writes a data set of the sizes of the outcomes, cut from real digits, and returns its spec."""
-  digits = load_dataset("digits")
-  rng = np.random.default_rng(0)
-  train = rng.permutation(len(digits.train))[:NUM_TRAIN]
-  test = rng.permutation(len(digits.test))[:NUM_TEST]
+def write_few_digits(path, num_train=NUM_TRAIN, first=0):
+  """Writes a data set cut from real digits, by default of the outcomes' sizes; returns its spec."""
+  digits = load_dataset("digits")  # which come sorted by label
+  train = np.random.default_rng(0).permutation(len(digits.train))[first : first + num_train]
+  test = np.random.default_rng(1).permutation(len(digits.test))[:NUM_TEST]
   np.savez(
     path,
     train__image=digits.train.images[train],
