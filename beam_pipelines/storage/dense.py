@@ -1,18 +1,60 @@
-"""Dense influence: `<scores>/influence.zarr`, a Zarr group of one matrix per subset ratio."""
+"""Dense influence: `<scores>/influence.zarr`, a Zarr group of one matrix per subset ratio.
+
+Zarr sees the group's files through `files`, so that they lie wherever the other tables do, and are
+written and retried as those are.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 
 import numpy as np
 import zarr
+from zarr.abc.buffer import Buffer
+from zarr.buffer import cpu
 from zarr.errors import ArrayNotFoundError, GroupNotFoundError
+from zarr.storage import MemoryStore
 
 from beam_pipelines.errors import UsageError
 from beam_pipelines.storage import files
 
 GROUP = "influence.zarr"
+
+
+class _Files(MutableMapping[str, Buffer]):
+  """The files below a directory, by name: what a store of Zarr is made of."""
+
+  def __init__(self, directory: str):
+    self._directory = directory
+
+  def __getitem__(self, name: str) -> Buffer:
+    try:
+      return cpu.Buffer.from_bytes(files.read_bytes(self._path(name)))
+    except FileNotFoundError as error:
+      raise KeyError(name) from error
+
+  def __setitem__(self, name: str, content: Buffer) -> None:
+    files.write_bytes(self._path(name), content.to_bytes())
+
+  def __delitem__(self, name: str) -> None:
+    files.delete([self._path(name)])
+
+  def __iter__(self) -> Iterator[str]:
+    return (info.name for info in files.list_files(self._directory))
+
+  def __len__(self) -> int:
+    return sum(1 for _ in self)
+
+  def __contains__(self, name: object) -> bool:
+    return isinstance(name, str) and files.exists(self._path(name))
+
+  def _path(self, name: str) -> str:
+    return files.join(self._directory, name)
+
+
+def _store(group: str) -> MemoryStore:
+  return MemoryStore(_Files(group))  # which takes any mapping for its memory
 
 
 def array_name(subset_ratio: float) -> str:
@@ -32,9 +74,10 @@ def create_dense(group: str, subset_ratio: float, shape: tuple[int, int], rows: 
   Returns:
     The files that describe group and matrix, below the group.
   """
-  zarr.open_group(group, mode="a")
+  store = _store(group)
+  zarr.open_group(store, mode="a")
   zarr.create_array(
-    group,
+    store,
     name=array_name(subset_ratio),
     shape=shape,
     chunks=(min(rows, shape[0]), max(1, shape[1])),
@@ -60,7 +103,7 @@ def write_rows(group: str, subset_ratio: float, start: int, influence: np.ndarra
     The chunk's file, below the group; it does not exist if all is NaN.
   """
   name = array_name(subset_ratio)
-  matrix = zarr.open_array(group, path=name, mode="r+")
+  matrix = zarr.open_array(_store(group), path=name, mode="r+")
   matrix[start : start + len(influence)] = influence
   return f"{name}/c/{start // matrix.chunks[0]}/0"
 
@@ -75,7 +118,7 @@ def read_dense(scores: str, subset_ratio: float) -> zarr.Array:
   """
   name = array_name(subset_ratio)
   try:
-    return zarr.open_array(files.join(scores, GROUP), path=name, mode="r")
+    return zarr.open_array(_store(files.join(scores, GROUP)), path=name, mode="r")
   except (ArrayNotFoundError, GroupNotFoundError, FileNotFoundError):
     raise UsageError(
       f"{scores} holds no dense influence at ratio {subset_ratio} ({GROUP}/{name}): "

@@ -1,15 +1,12 @@
 """Google Cloud on this machine: Cloud Storage and BigQuery, emulated, behind proxies."""
 
-import asyncio
 import contextlib
 import decimal
 import itertools
-import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import gcsfs.retry
 import pytest
 from apache_beam.io.gcp import gcsio_retry
 from apitools.base.py import util
@@ -58,8 +55,6 @@ def redirect(patch: pytest.MonkeyPatch, gcs_url: str, bigquery_url: str) -> None
   redirect_bigquery(patch, bigquery_url)
   patch.setattr(gcs, "FIRST_WAIT", _WAIT)
   patch.setattr(util, "CalculateWaitForRetry", lambda *_, **__: _WAIT)
-  wait = types.SimpleNamespace(sleep=lambda _: asyncio.sleep(_WAIT))
-  patch.setattr(gcsfs.retry, "asyncio", wait)
   for policy in (DEFAULT_RETRY, gcsio_retry.DEFAULT_RETRY_WITH_THROTTLING_COUNTER):
     patch.setattr(policy, "_initial", _WAIT)
 
