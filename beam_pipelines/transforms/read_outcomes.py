@@ -20,7 +20,7 @@ OUTCOMES = "outcomes"
 SKIPPED = "skipped"
 
 _RUNS_PER_BATCH = 256
-_CONCURRENT_READS = 4
+_CONCURRENT_READS = 8
 
 
 class SetSizes(NamedTuple):

@@ -240,6 +240,15 @@ def test_a_ratio_that_bigquery_cannot_hold_is_one_line(cloud, tmp_path, capsys):
   )
 
 
+def test_recorded_outcomes_are_read_at_the_same_time(cloud, tmp_path):
+  experiment = f"gs://{BUCKET}/{tmp_path.name}"
+  write_experiment(experiment, make_outcomes(0.5, range(12)))
+  cloud.plan(gcs=[Fault("stall", "GET /download", times=12, seconds=0.1)])
+  assert _score(experiment, tmp_path / "scores") == 0
+  assert cloud.gcs.most_at_once >= 4
+  cloud.plan()
+
+
 def _every_tenth(kind):
   return Fault(kind, times=10_000, every=10)
 
