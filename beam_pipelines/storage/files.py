@@ -6,14 +6,13 @@ On gs://, what fails for a passing reason is tried again; see `gcs`.
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
 import posixpath
 import re
 import uuid
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, BinaryIO, NamedTuple
 
@@ -21,6 +20,7 @@ from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileSystem
 from apache_beam.io.gcp.gcsfilesystem import GCSFileSystem
 
 from beam_pipelines.storage import gcs
+from beam_pipelines.storage.read_ahead import map_ahead
 
 _UNCOMPRESSED = CompressionTypes.UNCOMPRESSED
 _CONCURRENT_READS = 4
@@ -94,18 +94,9 @@ def read_chunks(path: str, chunk_bytes: int) -> Iterator[bytes]:
   Raises:
     OSError: there is no such file, or it cannot be read.
   """
-  starts = range(0, size(path), chunk_bytes)
-  with ThreadPoolExecutor(_CONCURRENT_READS) as pool:
-    reading: deque[Future[bytes]] = deque()
-    try:
-      for start in starts:
-        reading.append(pool.submit(_read_chunk, path, start, chunk_bytes))
-        if len(reading) == _CONCURRENT_READS:
-          yield reading.popleft().result()
-      while reading:
-        yield reading.popleft().result()
-    finally:
-      pool.shutdown(cancel_futures=True)
+  read = functools.partial(_read_chunk, path, chunk_bytes)
+  for _, reading in map_ahead(read, range(0, size(path), chunk_bytes), _CONCURRENT_READS):
+    yield reading.result()
 
 
 def write_bytes(path: str, content: bytes) -> None:
@@ -208,7 +199,7 @@ def _create(path: str) -> BinaryIO:
   return gcs.patient_file_system(path).create(path, compression_type=_UNCOMPRESSED)
 
 
-def _read_chunk(path: str, start: int, length: int) -> bytes:
+def _read_chunk(path: str, length: int, start: int) -> bytes:
   with gcs.explained_errors(path), _open(path) as file:
     file.seek(start)
     return file.read(length)

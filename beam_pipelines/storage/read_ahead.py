@@ -1,12 +1,13 @@
-"""Drawing items in a thread of its own, so that making them and using them take turns no longer."""
+"""Work in other threads, ahead of whoever uses it, so that both no longer take turns."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -29,5 +30,26 @@ def read_ahead(items: Iterable[T], depth: int) -> Generator[T, None, None]:
     while not isinstance(item := drawn.popleft().result(), _End):
       drawn.append(pool.submit(next, iterator, _END))
       yield item
+  finally:
+    pool.shutdown(cancel_futures=True)
+
+
+def map_ahead(
+  function: Callable[[T], R], items: Iterable[T], depth: int
+) -> Generator[tuple[T, Future[R]], None, None]:
+  """Yields each item, in order, with what `function` returns for it or will return.
+
+  Other threads work on the next `depth` items meanwhile; one item more than that is held at a time.
+  When the iterator is closed, no thread is left.
+  """
+  pool = ThreadPoolExecutor(depth)
+  begun: deque[tuple[T, Future[R]]] = deque()
+  try:
+    for item in items:
+      begun.append((item, pool.submit(function, item)))
+      if len(begun) > depth:
+        yield begun.popleft()
+    while begun:
+      yield begun.popleft()
   finally:
     pool.shutdown(cancel_futures=True)

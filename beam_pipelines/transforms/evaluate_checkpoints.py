@@ -21,7 +21,7 @@ from beam_pipelines.storage import files
 from beam_pipelines.storage.aux_arrays import AuxArraysError
 from beam_pipelines.storage.experiment import RunDirectory, Skipped
 from beam_pipelines.storage.outcome import RunOutcome
-from beam_pipelines.transforms.fetch_ahead import fetch_ahead
+from beam_pipelines.storage.read_ahead import map_ahead
 from beam_pipelines.transforms.fetch_checkpoints import FetchedRun, fetch_run
 from beam_pipelines.transforms.read_outcomes import OUTCOMES, SKIPPED
 from image_datasets import load_dataset
@@ -33,6 +33,7 @@ distributions `restore_usecs`, `forward_usecs` and `waiting_usecs` (for files, o
 threads that share the evaluator)."""
 
 _RUNS_PER_BATCH = 8
+_FETCHED_AHEAD = 4
 
 # Beam measures a model's memory only where PyTorch is installed, and warns everywhere else.
 logging.getLogger().addFilter(lambda record: "Resource module is not" not in str(record.msg))
@@ -140,7 +141,7 @@ class _CheckpointHandler(ModelHandler[RunDirectory, RunOutcome | Skipped, _Loade
     inference_args: dict[str, Any] | None = None,
   ) -> Iterator[RunOutcome | Skipped]:
     fetch = functools.partial(fetch_run, num_train=model.num_train, specs=model.specs)
-    for run, fetching in fetch_ahead(batch, fetch):
+    for run, fetching in map_ahead(fetch, batch, _FETCHED_AHEAD):
       evaluated = self._evaluate(run, fetching, model)
       if self._progress:
         name = f"{run.key.subset_ratio}-{run.key.run}"

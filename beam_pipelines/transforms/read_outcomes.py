@@ -13,8 +13,8 @@ from beam_pipelines.storage import aux_arrays
 from beam_pipelines.storage.experiment import RunDirectory, Skipped
 from beam_pipelines.storage.outcome import RunOutcome
 from beam_pipelines.storage.outcomes_table import decode_outcomes
+from beam_pipelines.storage.read_ahead import map_ahead
 from beam_pipelines.storage.scores import read_part
-from beam_pipelines.transforms.fetch_ahead import fetch_ahead
 
 OUTCOMES = "outcomes"
 SKIPPED = "skipped"
@@ -90,7 +90,7 @@ def common_sizes(outcomes: beam.PCollection[RunOutcome]) -> beam.PCollection[Set
 
 
 def _read(runs: Sequence[RunDirectory]) -> Iterator[tuple[str, RunOutcome] | TaggedOutput]:
-  for run, fetching in fetch_ahead(runs, aux_arrays.fetch, _CONCURRENT_READS):
+  for run, fetching in map_ahead(aux_arrays.fetch, runs, _CONCURRENT_READS):
     try:
       yield run.path, aux_arrays.decode(run.key, fetching.result())
     except aux_arrays.AuxArraysError as error:
