@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from beam_pipelines import command
+from beam_pipelines.launch import command
 
 COMMANDS = {
   "train": "train subset runs and write their run directories",

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from beam_pipelines import arguments, command
-from beam_pipelines.errors import UsageError
-from beam_pipelines.storage import files, published
-from beam_pipelines.storage.score_columns import (
+import files
+from beam_pipelines.launch import arguments, command
+from beam_pipelines.storage.scores import published
+from beam_pipelines.storage.scores.columns import (
   CSCORE,
   INFLUENCE,
   MEMORIZATION,
@@ -22,8 +22,9 @@ from beam_pipelines.storage.score_columns import (
   read_influence,
   read_memorization,
 )
-from beam_pipelines.storage.scores import MANIFEST
+from beam_pipelines.storage.scores.directory import MANIFEST
 from estimators.agreement import IndexedScores, agree, common_rows, largest_differences
+from files.errors import UsageError
 
 
 class _Side(NamedTuple):

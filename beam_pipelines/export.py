@@ -10,17 +10,18 @@ from typing import NamedTuple
 import numpy as np
 import zarr
 
-from beam_pipelines import arguments, command
-from beam_pipelines.errors import UsageError
-from beam_pipelines.storage import published, scores
-from beam_pipelines.storage.dense import read_dense, row_blocks
-from beam_pipelines.storage.score_columns import (
+from beam_pipelines.launch import arguments, command
+from beam_pipelines.storage.scores import directory as scores
+from beam_pipelines.storage.scores import published
+from beam_pipelines.storage.scores.columns import (
   choose_ratio,
   read_cscores,
   read_influence,
   read_memorization,
 )
+from beam_pipelines.storage.scores.dense import read_dense, row_blocks
 from estimators.agreement import IndexedScores
+from files.errors import UsageError
 from image_datasets import ImageDataset, describe_specs, load_dataset
 
 

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple, Protocol
 
 from tqdm import tqdm
 
-from beam_pipelines import arguments, command
-from beam_pipelines.errors import UsageError
-from beam_pipelines.storage import files
-from beam_pipelines.storage.archive import ArchiveError, RunArchive, explained_damage
-from beam_pipelines.storage.experiment import AUX_ARRAYS, RunDirectory, list_runs
-from beam_pipelines.storage.read_ahead import read_ahead
-from beam_pipelines.storage.run_writer import RunWriter
+import files
+from beam_pipelines.launch import arguments, command
+from beam_pipelines.storage.runs.archive import ArchiveError, RunArchive, explained_damage
+from beam_pipelines.storage.runs.experiment import AUX_ARRAYS, RunDirectory, list_runs
+from beam_pipelines.storage.runs.run_writer import RunWriter
+from files.errors import UsageError
+from files.read_ahead import read_ahead
 
 INGESTION = "ingest.json"
 

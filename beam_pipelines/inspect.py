@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from beam_pipelines import arguments, command
-from beam_pipelines.storage import aux_arrays
-from beam_pipelines.storage.experiment import RunDirectory, Skipped, list_some_runs
-from beam_pipelines.storage.outcome import Accuracies
+from beam_pipelines.launch import arguments, command
+from beam_pipelines.storage.runs import aux_arrays
+from beam_pipelines.storage.runs.experiment import RunDirectory, Skipped, list_some_runs
+from beam_pipelines.storage.runs.outcome import Accuracies
 
 _CONCURRENT_READS = 16
 

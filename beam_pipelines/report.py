@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from beam_pipelines import arguments, command
-from beam_pipelines.errors import UsageError
-from beam_pipelines.storage import files, scores
+import files
+from beam_pipelines.launch import arguments, command
+from beam_pipelines.storage.scores import directory as scores
+from files.errors import UsageError
 from image_datasets import describe_specs, load_dataset
 from reports import REPORT_TABLES, ReportError, findings, render_report
 

@@ -16,17 +16,24 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
-from beam_pipelines import arguments, command, loading
-from beam_pipelines.dataflow import prepare_job, print_plan
-from beam_pipelines.errors import UsageError
-from beam_pipelines.evaluation import add_flags, asked_evaluation, evaluating, refuse_flags
-from beam_pipelines.job import Job
-from beam_pipelines.storage import aux_arrays, scores
-from beam_pipelines.storage.experiment import Listing, RunDirectory, RunKey, list_some_runs
-from beam_pipelines.storage.scores import ScoresDirectory
-from beam_pipelines.storage.tables import SCORE_TABLES
+from beam_pipelines.launch import arguments, command
+from beam_pipelines.launch import bigquery_target as loading
+from beam_pipelines.launch.checkpoint_source import (
+  add_flags,
+  asked_evaluation,
+  evaluating,
+  refuse_flags,
+)
+from beam_pipelines.launch.dataflow import prepare_job, print_plan
+from beam_pipelines.launch.job import Job
+from beam_pipelines.storage.runs import aux_arrays
+from beam_pipelines.storage.runs.experiment import Listing, RunDirectory, RunKey, list_some_runs
+from beam_pipelines.storage.scores import directory as scores
+from beam_pipelines.storage.scores.directory import ScoresDirectory
+from beam_pipelines.storage.scores.tables import SCORE_TABLES
 from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.pack_runs import choose_block_size
+from beam_pipelines.transforms.publish_scores import refusal
 from beam_pipelines.transforms.read_outcomes import (
   OUTCOMES,
   SKIPPED,
@@ -36,7 +43,7 @@ from beam_pipelines.transforms.read_outcomes import (
 )
 from beam_pipelines.transforms.score_outcomes import ScoreOutcomes
 from beam_pipelines.transforms.select_pairs import PairSelection
-from beam_pipelines.transforms.write_scores import refusal
+from files.errors import UsageError
 from image_datasets import ImageDataset, describe_specs, load_dataset
 
 _VERSIONS = ("heldout", "apache-beam", "numpy", "numba", "pyarrow", "tensorflow")

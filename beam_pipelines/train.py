@@ -11,14 +11,14 @@ from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
 
-from beam_pipelines import arguments, command
-from beam_pipelines.dataflow import add_gpu_flags, prepare_job, print_plan
-from beam_pipelines.errors import UsageError
-from beam_pipelines.job import Job
-from beam_pipelines.progress import show_progress
-from beam_pipelines.storage import files
-from beam_pipelines.storage.experiment import RunKey, list_runs
+import files
+from beam_pipelines.launch import arguments, command
+from beam_pipelines.launch.dataflow import add_gpu_flags, prepare_job, print_plan
+from beam_pipelines.launch.job import Job
+from beam_pipelines.launch.progress import show_progress
+from beam_pipelines.storage.runs.experiment import RunKey, list_runs
 from beam_pipelines.transforms.train_runs import TrainingTask, TrainRuns
+from files.errors import UsageError
 from image_datasets import ImageDataset, describe_specs, load_dataset
 from models.hyper_parameters import PRECISIONS, SCHEDULES, HyperParameters
 from models.registry import ModelError, model_names

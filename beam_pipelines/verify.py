@@ -13,14 +13,18 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.pvalue import AsList
 
-from beam_pipelines import arguments, command
-from beam_pipelines.dataflow import prepare_job, print_plan
-from beam_pipelines.errors import UsageError
-from beam_pipelines.evaluation import add_flags, asked_evaluation, evaluating, scratch_directory
-from beam_pipelines.job import Job
-from beam_pipelines.storage import files
-from beam_pipelines.storage.aux_arrays import SPLITS
-from beam_pipelines.storage.experiment import Listing, RunKey, Skipped, list_some_runs
+import files
+from beam_pipelines.launch import arguments, command
+from beam_pipelines.launch.checkpoint_source import (
+  add_flags,
+  asked_evaluation,
+  evaluating,
+  scratch_directory,
+)
+from beam_pipelines.launch.dataflow import prepare_job, print_plan
+from beam_pipelines.launch.job import Job
+from beam_pipelines.storage.runs.aux_arrays import SPLITS
+from beam_pipelines.storage.runs.experiment import Listing, RunKey, Skipped, list_some_runs
 from beam_pipelines.transforms.match_outcomes import MatchOutcomes, RunMatches
 from beam_pipelines.transforms.read_outcomes import (
   OUTCOMES,
@@ -28,6 +32,7 @@ from beam_pipelines.transforms.read_outcomes import (
   ReadRecordedOutcomes,
   SetSizes,
 )
+from files.errors import UsageError
 from image_datasets import describe_specs, load_dataset
 
 if TYPE_CHECKING:

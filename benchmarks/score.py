@@ -22,8 +22,9 @@ from pathlib import Path
 
 import numpy as np
 
-from beam_pipelines.storage import aux_arrays, scores
-from beam_pipelines.storage.experiment import list_runs
+from beam_pipelines.storage.runs import aux_arrays
+from beam_pipelines.storage.runs.experiment import list_runs
+from beam_pipelines.storage.scores import directory as scores
 from estimators import pack_examples, select_pairs, transpose_runs
 
 RATIO = 0.7

@@ -14,7 +14,7 @@ from estimators.bits import keep_runs, pack_examples, pack_runs, popcount, trans
 from estimators.counts import InOutCounts, count_outcomes
 from estimators.false_pairs import expected_false_pairs
 from estimators.influence import cooccurrence, influence_block
-from estimators.members import mark_members
+from estimators.kernels.members import mark_members
 from estimators.pairs import (
   InfluencePairs,
   PairSummary,

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from estimators import kernels
 from estimators.bits import check_bits, popcount
-from estimators.tiles import map_rows, tile_bits, tiles_for
-from estimators.vectors import LANES
+from estimators.kernels.influence_rows import count_rows, influence_rows
+from estimators.kernels.tiles import map_rows, tile_bits, tiles_for
+from estimators.kernels.vectors import LANES
 
 
 def cooccurrence(
@@ -35,7 +35,7 @@ def cooccurrence(
   counts = np.empty((train, test), np.int32)
 
   def count(some: slice) -> None:
-    kernels.count_rows(member_bits, rows[some], tiles, counts)
+    count_rows(member_bits, rows[some], tiles, counts)
 
   for _ in map_rows(count, train, threads):
     pass
@@ -82,7 +82,7 @@ def influence_block(
   rows = np.arange(train)
 
   def score_rows(some: slice) -> None:
-    kernels.influence_rows(member_bits, rows[some], runs_in, runs, tiles, correct, out)
+    influence_rows(member_bits, rows[some], runs_in, runs, tiles, correct, out)
 
   for _ in map_rows(score_rows, train, threads):
     pass

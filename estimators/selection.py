@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from estimators.bits import check_bits, keep_runs, popcount
-from estimators.class_tiles import ClassTiles
 from estimators.counts import InOutCounts
+from estimators.kernels.class_tiles import ClassTiles
+from estimators.kernels.select_rows import select_rows
+from estimators.kernels.tiles import map_rows
 from estimators.pairs import InfluencePairs, keep_top_k, merge_pairs
-from estimators.selection_kernel import select_rows
-from estimators.tiles import map_rows
 
 # Pairs that pile up before they are cut to the top k.
 _PAIRS_HELD = 1 << 20

@@ -17,13 +17,13 @@ from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.pvalue import TaggedOutput
 
-from beam_pipelines.storage import files
-from beam_pipelines.storage.aux_arrays import AuxArraysError
-from beam_pipelines.storage.experiment import RunDirectory, Skipped
-from beam_pipelines.storage.outcome import RunOutcome
-from beam_pipelines.storage.read_ahead import map_ahead
+import files
+from beam_pipelines.storage.runs.aux_arrays import AuxArraysError
+from beam_pipelines.storage.runs.experiment import RunDirectory, Skipped
+from beam_pipelines.storage.runs.outcome import RunOutcome
 from beam_pipelines.transforms.fetch_checkpoints import FetchedRun, fetch_run
 from beam_pipelines.transforms.read_outcomes import OUTCOMES, SKIPPED
+from files.read_ahead import map_ahead
 from image_datasets import load_dataset
 from models import CheckpointError, Evaluator, VariableSpec, variable_specs
 

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from beam_pipelines.storage import aux_arrays, files
-from beam_pipelines.storage.experiment import AUX_ARRAYS, CHECKPOINTS, RunDirectory
+import files
+from beam_pipelines.storage.runs import aux_arrays
+from beam_pipelines.storage.runs.experiment import AUX_ARRAYS, CHECKPOINTS, RunDirectory
 from models.checkpoint import read_weights
 from models.weights import CheckpointError, VariableSpec, Weights
 

@@ -10,9 +10,9 @@ import apache_beam as beam
 from apache_beam.io.gcp.bigquery import BigQueryDisposition, WriteToBigQuery
 from apache_beam.io.gcp.bigquery_tools import FileFormat
 
-from beam_pipelines.storage import bigquery
-from beam_pipelines.storage.bigquery_tables import BigQueryTables
-from beam_pipelines.storage.scores import ScoresDirectory, StagedPart
+from beam_pipelines.storage.scores import bigquery
+from beam_pipelines.storage.scores.bigquery_tables import BigQueryTables
+from beam_pipelines.storage.scores.directory import ScoresDirectory, StagedPart
 
 
 @dataclasses.dataclass

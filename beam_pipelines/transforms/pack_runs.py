@@ -9,9 +9,9 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.pvalue import TaggedOutput
 
-from beam_pipelines.errors import UsageError
-from beam_pipelines.storage.outcome import RunOutcome
+from beam_pipelines.storage.runs.outcome import RunOutcome
 from estimators.bits import transpose_runs
+from files.errors import UsageError
 
 TRAIN_BLOCKS = "train_blocks"
 TEST_SETS = "test_sets"

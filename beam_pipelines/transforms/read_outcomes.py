@@ -9,12 +9,12 @@ from typing import NamedTuple
 import apache_beam as beam
 from apache_beam.pvalue import AsSingleton, TaggedOutput
 
-from beam_pipelines.storage import aux_arrays
-from beam_pipelines.storage.experiment import RunDirectory, Skipped
-from beam_pipelines.storage.outcome import RunOutcome
-from beam_pipelines.storage.outcomes_table import decode_outcomes
-from beam_pipelines.storage.read_ahead import map_ahead
-from beam_pipelines.storage.scores import read_part
+from beam_pipelines.storage.runs import aux_arrays
+from beam_pipelines.storage.runs.experiment import RunDirectory, Skipped
+from beam_pipelines.storage.runs.outcome import RunOutcome
+from beam_pipelines.storage.scores.directory import read_part
+from beam_pipelines.storage.scores.outcomes_table import decode_outcomes
+from files.read_ahead import map_ahead
 
 OUTCOMES = "outcomes"
 SKIPPED = "skipped"

@@ -7,29 +7,25 @@ from typing import Any
 
 import apache_beam as beam
 
-from beam_pipelines.storage.scores import ScoresDirectory
-from beam_pipelines.transforms.dense_influence import StageDenseInfluence
+from beam_pipelines.storage.scores.directory import ScoresDirectory
+from beam_pipelines.transforms.count_outcomes import CountOutcomes
 from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.load_bigquery import LoadBigQuery
+from beam_pipelines.transforms.measure_reliability import MeasureReliability
 from beam_pipelines.transforms.pack_runs import TRAIN_BLOCKS, PackRuns
+from beam_pipelines.transforms.publish_scores import PublishScores
 from beam_pipelines.transforms.read_outcomes import OUTCOMES, SKIPPED, common_sizes
-from beam_pipelines.transforms.score_examples import CountOutcomes, CScoresParts, ExamplesParts
-from beam_pipelines.transforms.select_pairs import (
-  HALVES,
-  PAIRS,
-  PairSelection,
-  PairsParts,
-  SelectPairs,
-)
-from beam_pipelines.transforms.split_halves import Reliability
-from beam_pipelines.transforms.summarise_influence import InfluenceSummaryParts
-from beam_pipelines.transforms.write_scores import (
-  CorrectnessParts,
-  OutcomesParts,
-  Publish,
-  RunsPart,
-  SkippedPart,
-  StageParts,
+from beam_pipelines.transforms.select_pairs import HALVES, PAIRS, PairSelection, SelectPairs
+from beam_pipelines.transforms.stage_dense_influence import StageDenseInfluence
+from beam_pipelines.transforms.stage_parts import StageParts
+from beam_pipelines.transforms.summarize_influence import SummarizeInfluence
+from beam_pipelines.transforms.tabulate_examples import TabulateCScores, TabulateExamples
+from beam_pipelines.transforms.tabulate_pairs import TabulatePairs
+from beam_pipelines.transforms.tabulate_runs import (
+  TabulateCorrectness,
+  TabulateOutcomes,
+  TabulateRuns,
+  TabulateSkipped,
 )
 
 
@@ -71,25 +67,25 @@ class ScoreOutcomes(beam.PTransform):
     counts = packed[TRAIN_BLOCKS] | "Count outcomes" >> CountOutcomes()
     selected = packed | "Select pairs" >> SelectPairs(self.selection, labels)
     parts = [
-      counts | "Examples" >> ExamplesParts(labels),
-      counts | "C-scores" >> CScoresParts(labels),
-      selected[PAIRS] | "Influence" >> PairsParts(labels),
-      selected[PAIRS] | "Influence per example" >> InfluenceSummaryParts(sizes, labels),
-      outcomes | "Runs scored" >> RunsPart(),
-      outcomes | "Outcomes" >> OutcomesParts(),
-      skipped | "Inputs skipped" >> SkippedPart(),
+      counts | "Examples" >> TabulateExamples(labels),
+      counts | "C-scores" >> TabulateCScores(labels),
+      selected[PAIRS] | "Influence" >> TabulatePairs(labels),
+      selected[PAIRS] | "Influence per example" >> SummarizeInfluence(sizes, labels),
+      outcomes | "Runs scored" >> TabulateRuns(),
+      outcomes | "Outcomes" >> TabulateOutcomes(),
+      skipped | "Inputs skipped" >> TabulateSkipped(),
     ]
     if self.correctness:
-      parts.append(outcomes | "Correctness" >> CorrectnessParts())
+      parts.append(outcomes | "Correctness" >> TabulateCorrectness())
     staged = [parts | "All parts" >> beam.Flatten() | "Stage" >> StageParts(self.directory)]
     if self.dense:
       write_dense = StageDenseInfluence(self.directory, sizes, self.block_size)
       staged.append(packed | "Dense influence" >> write_dense)
-    compare = Reliability(self.selection, labels, selected[HALVES])
+    compare = MeasureReliability(self.selection, labels, selected[HALVES])
     reliability = packed | "Reliability" >> compare
     all_staged = staged | "All staged" >> beam.Flatten()
     loads = all_staged | "Load BigQuery" >> self.load if self.load else None
-    publish = Publish(
+    publish = PublishScores(
       self.directory,
       self.manifest,
       sizes,

@@ -9,7 +9,6 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.pvalue import AsDict, AsSingleton, TaggedOutput
 
-from beam_pipelines.storage.tables import make_table
 from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.pack_runs import (
   TEST_SETS,
@@ -18,12 +17,10 @@ from beam_pipelines.transforms.pack_runs import (
   PackedTestSet,
   PackedTrainBlock,
 )
-from beam_pipelines.transforms.score_examples import part_name
-from beam_pipelines.transforms.write_scores import Part
 from estimators.counts import count_outcomes
 from estimators.pairs import InfluencePairs, merge_pairs
 from estimators.reliability import PairOverlap, split_halves
-from estimators.scores import score, standard_error
+from estimators.scores import score
 from estimators.selection import HalvesPairs, select_in_halves
 
 PAIRS = "pairs"
@@ -122,23 +119,6 @@ class SelectPairs(beam.PTransform):
     return {PAIRS: pairs, HALVES: selected[HALVES]}
 
 
-@dataclasses.dataclass
-class PairsParts(beam.PTransform):
-  """Rows of the `influence` table.
-
-  Input: the `pairs` of `SelectPairs`. Output: a `Part` per element.
-
-  Args:
-    labels: a singleton `Labels`.
-  """
-
-  labels: beam.PCollection[Labels]
-
-  def expand(self, selected: beam.PCollection) -> beam.PCollection[Part]:
-    """Scores the pairs."""
-    return selected | "Influence table" >> beam.Map(_influence_part, AsSingleton(self.labels))
-
-
 def _select_in_block(
   keyed: tuple[BlockKey, PackedTrainBlock],
   test_sets: Mapping[float, PackedTestSet],
@@ -165,24 +145,3 @@ def _merge_blocks(
   memorization = np.concatenate([block.memorization for block in blocks])[first]
   of_pair = memorization[np.searchsorted(examples, merged.train_example)]
   return (subset_ratio, 0), MemorizedPairs(merged, of_pair)
-
-
-def _influence_part(keyed: tuple[BlockKey, MemorizedPairs], labels: Labels) -> Part:
-  (subset_ratio, start), selected = keyed
-  pairs = selected.pairs
-  rows = make_table(
-    "influence",
-    subset_ratio=subset_ratio,
-    train_example=pairs.train_example,
-    test_example=pairs.test_example,
-    train_label=labels.of_train(pairs.train_example),
-    test_label=labels.of_test(pairs.test_example),
-    runs_in=pairs.counts.runs_in,
-    runs_out=pairs.counts.runs_out,
-    correct_in=pairs.counts.correct_in,
-    correct_out=pairs.counts.correct_out,
-    influence=pairs.influence,
-    influence_se=standard_error(pairs.counts),
-    memorization=selected.memorization,
-  )
-  return Part("influence", part_name(subset_ratio, start), rows)

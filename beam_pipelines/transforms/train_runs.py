@@ -12,9 +12,10 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.utils.shared import Shared
 
-from beam_pipelines.storage import aux_arrays, files
-from beam_pipelines.storage.experiment import AUX_ARRAYS, CHECKPOINTS, RunKey
-from beam_pipelines.storage.outcome import RunOutcome
+import files
+from beam_pipelines.storage.runs import aux_arrays
+from beam_pipelines.storage.runs.experiment import AUX_ARRAYS, CHECKPOINTS, RunKey
+from beam_pipelines.storage.runs.outcome import RunOutcome
 from image_datasets import load_dataset
 from models.hyper_parameters import HyperParameters
 

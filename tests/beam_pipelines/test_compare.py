@@ -3,10 +3,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from outcomes import make_outcomes, write_experiment
 
 from beam_pipelines import cli
 from image_datasets import load_dataset
+from tests.helpers.outcomes import make_outcomes, write_experiment
 
 DATA = Path(__file__).parents[1] / "data" / "published"
 PAIRS = DATA / "cifar100_high_infl_pairs_infl0.15_mem0.25.npz"

@@ -9,12 +9,12 @@ import types
 import pytest
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.dataflow import dataflow_runner
-from checkpoints import write_digits_experiment
-from dataflow_service import JOB, Service
-from gcs import BUCKET, emulated_gcs
 
+import files
 from beam_pipelines import cli, score
-from beam_pipelines.storage import files
+from tests.helpers.checkpoints import write_digits_experiment
+from tests.helpers.dataflow_service import JOB, Service
+from tests.helpers.gcs import BUCKET, emulated_gcs
 
 IMAGE = "europe-docker.pkg.dev/project/heldout/heldout:1"
 HINT = "type:nvidia-l4;count:1;install-nvidia-driver"

@@ -4,10 +4,16 @@ import shutil
 import duckdb
 import numpy as np
 import pytest
-from outcomes import NUM_TEST, NUM_TRAIN, make_outcomes, write_experiment, write_few_digits
 
 from beam_pipelines import cli
 from image_datasets import load_dataset
+from tests.helpers.outcomes import (
+  NUM_TEST,
+  NUM_TRAIN,
+  make_outcomes,
+  write_experiment,
+  write_few_digits,
+)
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,14 @@ import time
 from pathlib import Path
 
 import pytest
-from archives import make_archive, md5, member, plain_files, run_members
-from gcs import BUCKET, emulated_gcs
-from proxy import Fault
 
+import files
 from beam_pipelines import cli, ingest
-from beam_pipelines.storage import files, gcs
-from beam_pipelines.storage.experiment import RunKey, list_runs
+from beam_pipelines.storage.runs.experiment import RunKey, list_runs
+from files import gcs
+from tests.helpers.archives import make_archive, md5, member, plain_files, run_members
+from tests.helpers.gcs import BUCKET, emulated_gcs
+from tests.helpers.proxy import Fault
 
 KEYS = [RunKey(ratio, run) for ratio in (0.1, 0.7) for run in range(4)]
 MEMBERS = [entry for key in KEYS for entry in run_members(key, aux_first=key.run % 2 == 0)]

@@ -1,8 +1,8 @@
 import numpy as np
-from cases import write_broken_runs
-from outcomes import make_outcomes, write_experiment
 
 from beam_pipelines import cli
+from tests.helpers.cases import write_broken_runs
+from tests.helpers.outcomes import make_outcomes, write_experiment
 
 
 def _inspect(experiment):

@@ -1,10 +1,10 @@
 import re
 
 import pytest
-from outcomes import make_outcomes, write_experiment
 
 from beam_pipelines import cli
 from image_datasets import load_dataset
+from tests.helpers.outcomes import make_outcomes, write_experiment
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import zarr
-from cases import write_broken_runs
-from outcomes import NUM_TEST, NUM_TRAIN, make_outcomes, write_experiment, write_few_digits
 
 from beam_pipelines import cli
+from tests.helpers.cases import write_broken_runs
+from tests.helpers.outcomes import (
+  NUM_TEST,
+  NUM_TRAIN,
+  make_outcomes,
+  write_experiment,
+  write_few_digits,
+)
 
 
 def _score(experiment, scores, *flags):

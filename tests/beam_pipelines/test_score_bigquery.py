@@ -9,16 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import write_broken_runs
-from cloud import list_tables, query
-from gcs import BUCKET
-from outcomes import NUM_TRAIN, make_outcomes, write_experiment, write_few_digits
-from proxy import Fault
 
+import files
 from beam_pipelines import cli
-from beam_pipelines.storage import bigquery, dense, files, scores
-from beam_pipelines.storage.bigquery_tables import BigQueryTables
-from beam_pipelines.storage.tables import SCORE_TABLES
+from beam_pipelines.storage.scores import bigquery, dense
+from beam_pipelines.storage.scores import directory as scores
+from beam_pipelines.storage.scores.bigquery_tables import BigQueryTables
+from beam_pipelines.storage.scores.tables import SCORE_TABLES
+from tests.helpers.cases import write_broken_runs
+from tests.helpers.cloud import list_tables, query
+from tests.helpers.gcs import BUCKET
+from tests.helpers.outcomes import NUM_TRAIN, make_outcomes, write_experiment, write_few_digits
+from tests.helpers.proxy import Fault
 
 TEMPORARY = f"gs://{BUCKET}/temporary"
 # Beam's load jobs, and our copy jobs.
@@ -26,8 +28,8 @@ LOADS, COPIES = r"POST .*/jobs\?alt=json", r"POST .*/jobs\?prettyPrint"
 RENAMES = "POST /batch"  # of staged files
 
 
-HELPERS = str(Path(__file__).parents[1] / "helpers")
-PAGE = Path(__file__).parents[2] / "docs" / "bigquery.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "bigquery.md"
 QUERIES = dict(re.findall(r"^### (.*?)$.*?```sql\n(.*?)```", PAGE.read_text(), re.S | re.M))
 
 
@@ -261,8 +263,8 @@ def _score_until(cloud, requests, every, arguments):
     gcs=[kill, _every_tenth("status")],
     bigquery=[kill, _every_tenth("reset")],
   )
-  command = [sys.executable, "-m", "emulated_cli", "score", *arguments]
-  environment = {**os.environ, "PYTHONPATH": HELPERS}
+  command = [sys.executable, "-m", "tests.helpers.emulated_cli", "score", *arguments]
+  environment = {**os.environ, "PYTHONPATH": str(ROOT)}
   processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE))
   _, error = processes[0].communicate(timeout=300)
   cloud.plan()

@@ -10,9 +10,9 @@ import time
 import duckdb
 import numpy as np
 import pytest
-from checkpoints import DIGITS, write_broken_digits_runs, write_digits_experiment
 
 from beam_pipelines import cli
+from tests.helpers.checkpoints import DIGITS, write_broken_digits_runs, write_digits_experiment
 
 PAIRS = ("--min_influence=-1", "--min_memorization=0.3")
 

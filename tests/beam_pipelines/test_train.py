@@ -13,8 +13,8 @@ import pytest
 import tensorflow as tf
 
 from beam_pipelines import cli
-from beam_pipelines.storage import aux_arrays
-from beam_pipelines.storage.experiment import RunKey, list_runs
+from beam_pipelines.storage.runs import aux_arrays
+from beam_pipelines.storage.runs.experiment import RunKey, list_runs
 from image_datasets import load_dataset
 from models.checkpoint import read_weights
 from models.evaluator import Evaluator

@@ -3,10 +3,10 @@ import shutil
 
 import numpy as np
 import pytest
-from checkpoints import write_broken_digits_runs, write_digits_experiment
-from outcomes import make_outcomes, write_experiment
 
 from beam_pipelines import cli
+from tests.helpers.checkpoints import write_broken_digits_runs, write_digits_experiment
+from tests.helpers.outcomes import make_outcomes, write_experiment
 
 
 def _verify(experiment, *flags):

@@ -4,9 +4,9 @@ import io
 from pathlib import Path
 
 import numpy as np
-from outcomes import make_outcomes
 
-from beam_pipelines.storage import aux_arrays
+from beam_pipelines.storage.runs import aux_arrays
+from tests.helpers.outcomes import make_outcomes
 
 
 def write_broken_runs(experiment, first_run, subset_ratio=0.5):

@@ -4,12 +4,12 @@ import functools
 from pathlib import Path
 
 import numpy as np
-from outcomes import write_experiment
 
-from beam_pipelines.storage.experiment import RunKey
-from beam_pipelines.storage.outcome import RunOutcome
+from beam_pipelines.storage.runs.experiment import RunKey
+from beam_pipelines.storage.runs.outcome import RunOutcome
 from image_datasets import load_dataset
 from models import CheckpointWriter, Evaluator, variable_specs
+from tests.helpers.outcomes import write_experiment
 
 DIGITS = load_dataset("digits")
 NUM_TRAIN = len(DIGITS.train)

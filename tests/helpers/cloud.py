@@ -10,12 +10,12 @@ from typing import NamedTuple
 import pytest
 from apache_beam.io.gcp import gcsio_retry
 from apitools.base.py import util
-from emulated_bigquery import PROJECT, redirect_bigquery, serve_bigquery
-from gcs import redirect_gcs, serve_gcs
 from google.cloud.bigquery import DEFAULT_RETRY, Client
-from proxy import Proxy
 
-from beam_pipelines.storage import gcs
+from files import gcs
+from tests.helpers.emulated_bigquery import PROJECT, redirect_bigquery, serve_bigquery
+from tests.helpers.gcs import redirect_gcs, serve_gcs
+from tests.helpers.proxy import Proxy
 
 _WAIT = 0.01  # seconds
 _numbers = itertools.count()

@@ -12,7 +12,7 @@ from apache_beam.portability import python_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from beam_pipelines.storage import files
+import files
 
 
 def run(pipeline_path: str) -> None:

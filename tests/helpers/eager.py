@@ -4,7 +4,7 @@ import uuid
 
 import apache_beam as beam
 
-from beam_pipelines.command import beam_options
+from beam_pipelines.launch.command import beam_options
 
 _results: dict[str, list] = {}
 

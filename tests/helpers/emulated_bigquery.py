@@ -7,7 +7,8 @@ import google.auth
 import pytest
 from apache_beam.io.gcp.internal.clients import bigquery as beam_bigquery
 from google.auth.credentials import AnonymousCredentials
-from proxy import Proxy, behind_proxy, free_port
+
+from tests.helpers.proxy import Proxy, behind_proxy, free_port
 
 PROJECT = "project"
 

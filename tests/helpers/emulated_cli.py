@@ -4,9 +4,9 @@ import os
 import sys
 
 import pytest
-from cloud import redirect
 
 from beam_pipelines import cli
+from tests.helpers.cloud import redirect
 
 if __name__ == "__main__":
   redirect(

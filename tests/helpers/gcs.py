@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from apache_beam.internal.gcp import auth
-from proxy import Proxy, behind_proxy
 
-from beam_pipelines.storage import gcs as storage_gcs
+from files import gcs as storage_gcs
+from tests.helpers.proxy import Proxy, behind_proxy
 
 BUCKET = "bucket"
 

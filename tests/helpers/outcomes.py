@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from beam_pipelines.storage import aux_arrays, files
-from beam_pipelines.storage.experiment import RunKey
-from beam_pipelines.storage.outcome import RunOutcome
+import files
+from beam_pipelines.storage.runs import aux_arrays
+from beam_pipelines.storage.runs.experiment import RunKey
+from beam_pipelines.storage.runs.outcome import RunOutcome
 from image_datasets import load_dataset
 
 NUM_TRAIN, NUM_TEST = 37, 11  # neither fills its last byte

@@ -4,17 +4,17 @@ from concurrent.futures import ThreadPoolExecutor
 import apache_beam as beam
 import pytest
 from apache_beam.metrics.metric import MetricsFilter
-from checkpoints import DIGITS, write_broken_digits_runs, write_digits_experiment
-from eager import run_eagerly
 
-from beam_pipelines.command import beam_options
-from beam_pipelines.storage.experiment import list_runs
+from beam_pipelines.launch.command import beam_options
+from beam_pipelines.storage.runs.experiment import list_runs
 from beam_pipelines.transforms.evaluate_checkpoints import (
   NAMESPACE,
   EvaluateCheckpoints,
   Evaluation,
   _CheckpointHandler,
 )
+from tests.helpers.checkpoints import DIGITS, write_broken_digits_runs, write_digits_experiment
+from tests.helpers.eager import run_eagerly
 
 EVALUATION = Evaluation("digits", None, "mlp")
 THREADS = ("--direct_num_workers=4", "--direct_running_mode=multi_threading")

@@ -1,24 +1,20 @@
 import apache_beam as beam
 import pytest
-from cloud import list_tables, query
-from eager import run_eagerly
-from gcs import BUCKET
-from outcomes import make_outcomes
 
-from beam_pipelines.storage import files
-from beam_pipelines.storage.bigquery_tables import BigQueryTables
-from beam_pipelines.storage.experiment import Skipped
-from beam_pipelines.storage.outcome import RunOutcome
-from beam_pipelines.storage.scores import ScoresDirectory
+import files
+from beam_pipelines.storage.runs.experiment import Skipped
+from beam_pipelines.storage.runs.outcome import RunOutcome
+from beam_pipelines.storage.scores.bigquery_tables import BigQueryTables
+from beam_pipelines.storage.scores.directory import ScoresDirectory
 from beam_pipelines.transforms.load_bigquery import LoadBigQuery
+from beam_pipelines.transforms.publish_scores import PublishScores
 from beam_pipelines.transforms.read_outcomes import common_sizes
-from beam_pipelines.transforms.write_scores import (
-  OutcomesParts,
-  Publish,
-  RunsPart,
-  SkippedPart,
-  StageParts,
-)
+from beam_pipelines.transforms.stage_parts import StageParts
+from beam_pipelines.transforms.tabulate_runs import TabulateOutcomes, TabulateRuns, TabulateSkipped
+from tests.helpers.cloud import list_tables, query
+from tests.helpers.eager import run_eagerly
+from tests.helpers.gcs import BUCKET
+from tests.helpers.outcomes import make_outcomes
 
 NAMES = ("outcomes", "runs", "skipped")
 TEMPORARY = f"gs://{BUCKET}/loads"
@@ -34,10 +30,10 @@ class _Score(beam.PTransform):
     outcomes = elements | "Runs" >> beam.Filter(lambda element: isinstance(element, RunOutcome))
     skipped = elements | "Skipped" >> beam.Filter(lambda element: isinstance(element, Skipped))
     ratios = elements.pipeline | "Ratios" >> beam.Create([{"subset_ratio": 0.5}])
-    tables = [outcomes | OutcomesParts(), outcomes | RunsPart(), skipped | SkippedPart()]
+    tables = [outcomes | TabulateOutcomes(), outcomes | TabulateRuns(), skipped | TabulateSkipped()]
     parts = tables | beam.Flatten()
     staged = parts | StageParts(self.load.scores)
-    publish = Publish(
+    publish = PublishScores(
       self.load.scores,
       {"experiment": "e"},
       common_sizes(outcomes),

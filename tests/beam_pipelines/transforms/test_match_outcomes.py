@@ -1,8 +1,8 @@
 import apache_beam as beam
-from eager import run_eagerly
-from outcomes import make_outcomes
 
 from beam_pipelines.transforms.match_outcomes import MatchOutcomes, RunMatches
+from tests.helpers.eager import run_eagerly
+from tests.helpers.outcomes import make_outcomes
 
 
 class _MatchSides(beam.PTransform):

@@ -1,10 +1,10 @@
 import random
 
 import numpy as np
-from eager import run_eagerly
-from outcomes import NUM_TEST, NUM_TRAIN, make_outcomes
 
 from beam_pipelines.transforms.pack_runs import TEST_SETS, TRAIN_BLOCKS, PackRuns
+from tests.helpers.eager import run_eagerly
+from tests.helpers.outcomes import NUM_TEST, NUM_TRAIN, make_outcomes
 
 
 def _unpack(bits, runs):

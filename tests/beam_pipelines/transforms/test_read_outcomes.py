@@ -1,9 +1,9 @@
 import pytest
-from eager import run_eagerly
-from outcomes import NUM_TEST, NUM_TRAIN, make_outcomes, write_experiment
 
-from beam_pipelines.storage.experiment import list_runs
+from beam_pipelines.storage.runs.experiment import list_runs
 from beam_pipelines.transforms.read_outcomes import ReadRecordedOutcomes, SetSizes
+from tests.helpers.eager import run_eagerly
+from tests.helpers.outcomes import NUM_TEST, NUM_TRAIN, make_outcomes, write_experiment
 
 
 def _sorted(outcomes):

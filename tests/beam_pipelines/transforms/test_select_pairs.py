@@ -2,12 +2,13 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pytest
-from eager import run_eagerly
-from outcomes import NUM_TEST, NUM_TRAIN, make_outcomes
 
 from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.pack_runs import PackRuns
-from beam_pipelines.transforms.select_pairs import PAIRS, PairSelection, PairsParts, SelectPairs
+from beam_pipelines.transforms.select_pairs import PAIRS, PairSelection, SelectPairs
+from beam_pipelines.transforms.tabulate_pairs import TabulatePairs
+from tests.helpers.eager import run_eagerly
+from tests.helpers.outcomes import NUM_TEST, NUM_TRAIN, make_outcomes
 
 LABELS = Labels(train=np.arange(NUM_TRAIN) % 3, test=np.arange(NUM_TEST) % 3)
 
@@ -21,7 +22,7 @@ class _Select(beam.PTransform):
   def expand(self, outcomes):
     labels = outcomes.pipeline | "Labels" >> beam.Create([self.labels])
     packed = outcomes | PackRuns(self.block_size)
-    return (packed | SelectPairs(self.selection, labels))[PAIRS] | PairsParts(labels)
+    return (packed | SelectPairs(self.selection, labels))[PAIRS] | TabulatePairs(labels)
 
 
 def _rows(selection, outcomes, labels=LABELS, block_size=16):

@@ -1,0 +1,70 @@
+"""Values of command-line flags: each function turns one flag's text into what it means."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+
+from beam_pipelines.storage.scores import bigquery
+
+DEFAULT_RATIO = "0.7"
+
+_UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def add_dataset(parser: argparse.ArgumentParser, what: str, *, required: bool = False) -> None:
+  """Adds the flags that name a data set; its kinds belong into the parser's epilog."""
+  parser.add_argument("--dataset", required=required, help=f"{what}; see below")
+  parser.add_argument("--data_dir", help="where tfds: data sets lie")
+
+
+def path(text: str) -> str:
+  """A path on any file system; local ones become absolute, so that they name one place."""
+  if not text:
+    raise argparse.ArgumentTypeError("a path is needed")
+  return text.rstrip("/") if "://" in text else os.path.abspath(text)  # noqa: PTH100 # keeps str
+
+
+def bigquery_dataset(text: str) -> str:
+  """`PROJECT:DATASET`."""
+  try:
+    bigquery.parse_dataset(text)
+  except ValueError as error:
+    raise argparse.ArgumentTypeError(str(error)) from error
+  return text
+
+
+def ratios(text: str) -> tuple[float, ...]:
+  """Comma-separated subset ratios in (0, 1), in ascending order, each once."""
+  return tuple(sorted({_ratio(part) for part in text.split(",")}))
+
+
+def run_range(text: str) -> range:
+  """`START:STOP`, run ids from START up to but not including STOP."""
+  start, _, stop = text.partition(":")
+  if not (start.isdecimal() and stop.isdecimal() and int(start) < int(stop)):
+    raise argparse.ArgumentTypeError(
+      f"{text!r} is no range of runs: write START:STOP with START below STOP, such as 0:200"
+    )
+  return range(int(start), int(stop))
+
+
+def memory(text: str) -> int:
+  """A number of bytes, with a unit: `2GB`, `512MB`."""
+  match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]B)", text.upper())
+  if not match:
+    raise argparse.ArgumentTypeError(f"{text!r} is no amount of memory: write 2GB or 512MB")
+  return int(float(match[1]) * _UNITS[match[2]])
+
+
+def _ratio(text: str) -> float:
+  try:
+    value = float(text)
+  except ValueError:
+    value = float("nan")
+  if not 0 < value < 1:
+    raise argparse.ArgumentTypeError(
+      f"{text!r} is no subset ratio: write numbers between 0 and 1, such as 0.5,0.7"
+    )
+  return value

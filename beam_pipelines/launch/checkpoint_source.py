@@ -1,0 +1,103 @@
+"""What the commands that evaluate checkpoints share: their flags, and progress."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+
+import files
+from beam_pipelines.launch import dataflow
+from beam_pipelines.launch.progress import show_progress
+from files.errors import UsageError
+from image_datasets import ImageDataset
+
+if TYPE_CHECKING:
+  from beam_pipelines.transforms.evaluate_checkpoints import EvaluateCheckpoints, Evaluation
+
+
+def add_flags(parser: argparse.ArgumentParser, *, model_required: bool = False) -> None:
+  """Adds the flags that say how checkpoints are evaluated."""
+  add = parser.add_argument
+  add("--model", required=model_required, help="architecture of the checkpoints")
+  add("--batch_size", type=int, help="most images in one forward pass (default: by device)")
+  add("--precision", choices=("float32", "bfloat16"), default="float32", help="of forward passes")
+  add("--xla", action="store_true", help="compile forward passes with XLA")
+  dataflow.add_gpu_flags(parser, "evaluate")
+
+
+def refuse_flags(args: argparse.Namespace) -> None:
+  """Makes sure that no flag asks for an evaluation where recorded outcomes are read as they are.
+
+  Raises:
+    UsageError: one does.
+  """
+  for name in ("model", "gpu"):
+    if getattr(args, name):
+      raise UsageError(
+        f"--{name} needs --source=checkpoints: recorded outcomes are read as they are"
+      )
+
+
+@contextmanager
+def scratch_directory(options: PipelineOptions) -> Iterator[str]:
+  """Yields a directory for workers to write to, in Beam's --temp_location; it is gone afterwards.
+
+  Without --temp_location it is a local one, which serves workers on this machine.
+  """
+  location = options.view_as(GoogleCloudOptions).temp_location or tempfile.gettempdir()
+  directory = files.join(location, f"heldout-{uuid.uuid4().hex}")
+  try:
+    yield directory
+  finally:
+    files.delete_directory(directory)
+
+
+def asked_evaluation(args: argparse.Namespace, dataset: ImageDataset | None) -> Evaluation:
+  """Returns the evaluation that the flags ask for.
+
+  Raises:
+    UsageError: there is no data set or architecture, or they do not go together.
+  """
+  if dataset is None or args.model is None:
+    raise UsageError("evaluating checkpoints needs --dataset and --model")
+  if args.batch_size is not None and args.batch_size < 1:
+    raise UsageError(f"--batch_size={args.batch_size}: at least one image is in a batch")
+  # TensorFlow is imported by whoever evaluates, and by nobody else.
+  from beam_pipelines.transforms.evaluate_checkpoints import Evaluation
+  from models import ModelError, variable_specs
+
+  try:
+    variable_specs(args.model, dataset.num_classes, dataset.image_shape)
+  except ModelError as error:
+    raise UsageError(f"--model={args.model}: {error}") from error
+  return Evaluation(
+    args.dataset, args.data_dir, args.model, args.precision, args.xla, args.batch_size
+  )
+
+
+@contextmanager
+def evaluating(
+  evaluation: Evaluation, accelerator: str | None, options: PipelineOptions, num_runs: int
+) -> Iterator[EvaluateCheckpoints]:
+  """Yields the transform that evaluates; the body runs it, and progress is shown.
+
+  Args:
+    evaluation: from `asked_evaluation`.
+    accelerator: Beam's resource hint for it, or None.
+    options: those of the pipeline that the body runs.
+    num_runs: how many runs it evaluates.
+  """
+  from beam_pipelines.transforms.evaluate_checkpoints import EvaluateCheckpoints
+
+  with scratch_directory(options) as scratch:
+    evaluated = files.join(scratch, "evaluated")
+    with show_progress(lambda: len(files.list_files(evaluated)), num_runs, "checkpoint"):
+      shown = evaluated if sys.stderr.isatty() else None
+      yield EvaluateCheckpoints(evaluation, accelerator, shown)

@@ -1,0 +1,65 @@
+"""A pipeline as the job of a command: it is waited for, here or wherever it runs."""
+
+from __future__ import annotations
+
+import sys
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import (
+  GoogleCloudOptions,
+  PipelineOptions,
+  StandardOptions,
+)
+from apache_beam.runners.runner import PipelineResult
+
+from beam_pipelines.launch.dataflow import is_dataflow
+from files.errors import UsageError
+
+_CONSOLE = "https://console.cloud.google.com/dataflow/jobs/{region}/{job}?project={project}"
+
+
+class Job(beam.Pipeline):
+  """A pipeline that says where it can be watched, and whether it may still run.
+
+  Raises:
+    UsageError: Beam finds its options wrong, or they say that nobody waits for the end.
+  """
+
+  def __init__(self, options: PipelineOptions):
+    if options.view_as(StandardOptions).no_wait_until_finish:
+      raise UsageError("--no_wait_until_finish: the command waits for its job, to finish its work")
+    try:
+      super().__init__(options=options)
+    except ValueError as error:
+      raise UsageError(" ".join(str(error).split())) from error
+    self._submitted: PipelineResult | None = None
+
+  def run(self, test_runner_api: bool | str = "AUTO") -> PipelineResult:
+    """Runs as Beam does; on Dataflow, it says where."""
+    self._submitted = super().run(test_runner_api)
+    if is_dataflow(self.options):
+      print(self._whereabouts(self._submitted), file=sys.stderr)
+    return self._submitted
+
+  @property
+  def template(self) -> str | None:
+    """Where the job was written to, to be run later, instead of running."""
+    return self.options.view_as(GoogleCloudOptions).template_location
+
+  @property
+  def may_still_run(self) -> bool:
+    """Whether its workers may be at work although nobody waits for them any longer."""
+    # Other runners of ours end with this process.
+    return (
+      is_dataflow(self.options)
+      and self._submitted is not None
+      and not self._submitted.is_in_terminal_state()
+    )
+
+  def _whereabouts(self, submitted: PipelineResult) -> str:
+    if self.template:
+      return f"wrote a template of the job to {self.template}: `gcloud dataflow jobs run` runs it"
+    cloud = self.options.view_as(GoogleCloudOptions)
+    job = submitted.job_id()
+    console = _CONSOLE.format(region=cloud.region, job=job, project=cloud.project)
+    return f"job {job}, which goes on if this command is interrupted: {console}"

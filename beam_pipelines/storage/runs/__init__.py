@@ -1,0 +1,1 @@
+"""Run directories: listed, read with suspicion, written so that they are whole or not there."""

@@ -1,0 +1,1 @@
+"""Score tables: their one definition, and the directory in which they are published."""

@@ -1,0 +1,77 @@
+"""The scores in a scores directory as NumPy columns, by kind: what exports and comparisons read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from beam_pipelines.storage.scores import directory as scores
+from estimators.agreement import IndexedScores
+from files.errors import UsageError
+
+CSCORE = "C-score"
+MEMORIZATION = "memorization"
+INFLUENCE = "influence"
+
+_USUAL_RATIO = 0.7  # of Feldman & Zhang 2020
+
+
+def choose_ratio(directory: str, wanted: float | None) -> float:
+  """Returns the wanted subset ratio, or by default the one with the most runs.
+
+  Of equally frequent ratios, the one nearest to 0.7 is taken, then the lowest.
+
+  Raises:
+    UsageError: there are no complete scores, or none at the wanted ratio.
+  """
+  runs = {
+    ratio["subset_ratio"]: ratio["runs"] for ratio in scores.read_manifest(directory)["ratios"]
+  }
+  if wanted is None:
+    return min(runs, key=lambda ratio: (-runs[ratio], round(abs(ratio - _USUAL_RATIO), 9), ratio))
+  if wanted not in runs:
+    held = ", ".join(map(str, runs))
+    raise UsageError(f"--ratio={wanted}: {directory} holds scores at {held}; choose one of them")
+  return wanted
+
+
+def read_cscores(directory: str) -> IndexedScores:
+  """Returns the C-scores, by example."""
+  return _indexed(scores.read_table(directory, "cscores"), ["example"], "cscore", ["label"])
+
+
+def read_memorization(directory: str, subset_ratio: float) -> IndexedScores:
+  """Returns the memorization at one subset ratio, by example."""
+  table = _at_ratio(directory, "examples", subset_ratio)
+  return _indexed(table, ["example"], "memorization", ["label"])
+
+
+def read_influence(directory: str, subset_ratio: float) -> IndexedScores:
+  """Returns the selected pairs at one subset ratio, by training and test example."""
+  table = _at_ratio(directory, "influence", subset_ratio)
+  return _indexed(
+    table, ["train_example", "test_example"], "influence", ["train_label", "test_label"]
+  )
+
+
+def _at_ratio(directory: str, name: str, subset_ratio: float) -> pa.Table:
+  return scores.read_table(directory, name).filter(pc.field("subset_ratio") == subset_ratio)
+
+
+def _indexed(
+  table: pa.Table, index: Sequence[str], score: str, labels: Sequence[str]
+) -> IndexedScores:
+  table = table.sort_by([(name, "ascending") for name in index])
+  labelled = not any(table[name].null_count for name in labels)
+  return IndexedScores(
+    index=_stack(table, index),
+    scores=table[score].to_numpy(),
+    labels=_stack(table, labels) if labelled else None,
+  )
+
+
+def _stack(table: pa.Table, columns: Sequence[str]) -> np.ndarray:
+  return np.stack([table[name].to_numpy() for name in columns], axis=1)

@@ -1,0 +1,165 @@
+"""Reliability as a transform: each half of the runs scores on its own, and the two are compared."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.pvalue import AsDict, AsSingleton
+
+from beam_pipelines.transforms.labels import Labels
+from beam_pipelines.transforms.pack_runs import (
+  TEST_SETS,
+  TRAIN_BLOCKS,
+  BlockKey,
+  PackedTestSet,
+  PackedTrainBlock,
+)
+from beam_pipelines.transforms.select_pairs import HALVES, HALVES_SEED, PairSelection
+from estimators.bits import popcount
+from estimators.counts import count_outcomes
+from estimators.false_pairs import expected_false_pairs
+from estimators.pairs import merge_pairs
+from estimators.reliability import (
+  Moments,
+  PairOverlap,
+  curve_runs,
+  reliability_curve,
+  spearman_brown,
+)
+from estimators.scores import score
+
+_BLOCKS = "blocks"
+
+
+@dataclasses.dataclass
+class MeasureReliability(beam.PTransform):
+  """Says for each subset ratio how well its scores would repeat, for the manifest.
+
+  Input: the output of `PackRuns`. Output: a JSON-ready dict per subset ratio: `runs`;
+  `reliability` with the split-half correlation of memorization and its Spearman–Brown value for
+  all runs, the same at 8 growing numbers of runs (`curve`), and the Jaccard index of the pairs
+  that the two halves select; `expected_false_pairs`, how many pairs the thresholds would select
+  among the eligible if there were no influence; `note` if that is at least one. Undefined values
+  are None.
+
+  Args:
+    selection: which pairs are selected.
+    labels: a singleton `Labels`.
+    halves: the `halves` of `SelectPairs`.
+  """
+
+  selection: PairSelection
+  labels: beam.PCollection[Labels]
+  halves: beam.PCollection
+
+  def expand(self, packed: dict[str, beam.PCollection]) -> beam.PCollection[dict[str, Any]]:
+    """Compares in each block, then adds up."""
+    blocks = packed[TRAIN_BLOCKS] | "Compare halves" >> beam.Map(
+      _compare_block, AsDict(packed[TEST_SETS]), AsSingleton(self.labels), self.selection
+    )
+    return (
+      {_BLOCKS: blocks, HALVES: self.halves}
+      | "Gather blocks" >> beam.CoGroupByKey()
+      | "Add up" >> beam.Map(_add_up, self.selection.top_k)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _BlockReliability:
+  start: int
+  runs: int
+  curve: tuple[Moments, ...]
+  expected_false_pairs: float
+
+
+def _compare_block(
+  keyed: tuple[BlockKey, PackedTrainBlock],
+  test_sets: Mapping[float, PackedTestSet],
+  labels: Labels,
+  selection: PairSelection,
+) -> tuple[float, _BlockReliability]:
+  (subset_ratio, start), block = keyed
+  runs = len(block.runs)
+  return subset_ratio, _BlockReliability(
+    start,
+    runs,
+    reliability_curve(block.member, block.correct, runs, HALVES_SEED),
+    _false_pairs(start, block, test_sets[subset_ratio], labels, selection),
+  )
+
+
+def _false_pairs(
+  start: int,
+  block: PackedTrainBlock,
+  test_set: PackedTestSet,
+  labels: Labels,
+  selection: PairSelection,
+) -> float:
+  counts = count_outcomes(block.member, block.correct, len(block.runs))
+  eligible = np.flatnonzero(score(counts) >= selection.min_memorization)
+  return expected_false_pairs(
+    counts.runs_in[eligible],
+    popcount(test_set.correct),
+    len(block.runs),
+    selection.min_influence,
+    train_labels=labels.of_train(start + eligible) if selection.same_class else None,
+    test_labels=labels.test if selection.same_class else None,
+  )
+
+
+def _add_up(keyed: tuple[float, dict[str, Iterable[Any]]], top_k: int | None) -> dict[str, Any]:
+  subset_ratio, gathered = keyed
+  # In the order of the blocks, so that sums of floats do not depend on the order of arrival.
+  blocks: list[_BlockReliability] = sorted(gathered[_BLOCKS], key=lambda block: block.start)
+  runs = blocks[0].runs
+  curve = [
+    {"runs": used, **_correlation(sum(moments, Moments()))}
+    for used, moments in zip(
+      curve_runs(runs), zip(*(block.curve for block in blocks), strict=True), strict=True
+    )
+  ]
+  false_pairs = sum(block.expected_false_pairs for block in blocks)
+  return {
+    "subset_ratio": subset_ratio,
+    "runs": runs,
+    "reliability": {
+      "memorization": curve[-1] if curve else {"runs": runs, **_correlation(Moments())},
+      "pairs_jaccard": _defined(_overlap(gathered[HALVES], top_k).jaccard),
+      "curve": curve,
+    },
+    "expected_false_pairs": false_pairs,
+    "note": _note(runs, false_pairs),
+  }
+
+
+def _note(runs: int, false_pairs: float) -> str | None:
+  if false_pairs < 1:
+    return None
+  return (
+    f"{runs:,} runs are few for these thresholds: about {false_pairs:,.0f} pairs would pass them "
+    "by chance; add runs, or raise --min_influence"
+  )
+
+
+def _overlap(halves: Iterable[Any], top_k: int | None) -> PairOverlap:
+  if top_k is None:
+    return sum(halves, PairOverlap())
+  first, second = (merge_pairs(half, top_k) for half in zip(*halves, strict=True))
+  return PairOverlap.of(first, second)
+
+
+def _correlation(moments: Moments) -> dict[str, float | None]:
+  correlation = moments.correlation
+  return {
+    "correlation": _defined(correlation),
+    "spearman_brown": _defined(spearman_brown(correlation)),
+  }
+
+
+def _defined(value: float) -> float | None:
+  return None if math.isnan(value) else value

@@ -1,0 +1,30 @@
+"""Rows of score tables, staged: written part by part where nobody reads yet."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import apache_beam as beam
+import pyarrow as pa
+
+from beam_pipelines.storage.scores.directory import ScoresDirectory, StagedPart
+
+
+class Part(NamedTuple):
+  """Rows of a score table that go to one Parquet file of a name that follows from its rows."""
+
+  table: str
+  name: str
+  rows: pa.Table
+
+
+@dataclasses.dataclass
+class StageParts(beam.PTransform):
+  """Writes parts where nobody reads yet. Input: `Part`s. Output: `StagedPart`s."""
+
+  scores: ScoresDirectory
+
+  def expand(self, parts: beam.PCollection[Part]) -> beam.PCollection[StagedPart]:
+    """Writes each part by its own."""
+    return parts | "Write part" >> beam.Map(lambda part: self.scores.stage(*part))

@@ -1,0 +1,126 @@
+"""Rows of the tables that have runs for rows: scored and skipped ones, outcomes, correctness."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+
+from beam_pipelines.storage.runs.experiment import Skipped
+from beam_pipelines.storage.runs.outcome import RunOutcome
+from beam_pipelines.storage.scores.outcomes_table import encode_outcomes
+from beam_pipelines.storage.scores.tables import SCORE_TABLES, make_table
+from beam_pipelines.transforms.stage_parts import Part
+
+_RUNS_PER_PART = 64
+
+
+@dataclasses.dataclass
+class TabulateRuns(beam.PTransform):
+  """Input: `RunOutcome`s. Output: the one `Part` of the `runs` table, sorted by run."""
+
+  def expand(self, outcomes: beam.PCollection[RunOutcome]) -> beam.PCollection[Part]:
+    """Summarises each run, then gathers."""
+    return (
+      outcomes
+      | "Summarise run" >> beam.Map(_summarise)
+      | "Gather runs" >> beam.combiners.ToList()
+      | "Runs table" >> beam.Map(_runs_part)
+    )
+
+
+@dataclasses.dataclass
+class TabulateSkipped(beam.PTransform):
+  """Input: `Skipped`s. Output: the one `Part` of the `skipped` table, sorted by path."""
+
+  def expand(self, skipped: beam.PCollection[Skipped]) -> beam.PCollection[Part]:
+    """Gathers."""
+    return (
+      skipped
+      | "Gather skipped" >> beam.combiners.ToList()
+      | "Skipped table" >> beam.Map(_skipped_part)
+    )
+
+
+@dataclasses.dataclass
+class TabulateOutcomes(beam.PTransform):
+  """Rows of the `outcomes` table. Input: `RunOutcome`s. Output: a `Part` per 64 run ids."""
+
+  def expand(self, outcomes: beam.PCollection[RunOutcome]) -> beam.PCollection[Part]:
+    """Groups neighbouring runs."""
+    return (
+      outcomes
+      | "Key by neighbours" >> beam.Map(_key_by_neighbours)
+      | "Gather neighbours" >> beam.GroupByKey()
+      | "Outcomes table" >> beam.MapTuple(_outcomes_part)
+    )
+
+
+@dataclasses.dataclass
+class TabulateCorrectness(beam.PTransform):
+  """Rows of the `correctness` table. Input: `RunOutcome`s. Output: a `Part` per run."""
+
+  def expand(self, outcomes: beam.PCollection[RunOutcome]) -> beam.PCollection[Part]:
+    """Unpacks each run."""
+    return outcomes | "Correctness table" >> beam.Map(_correctness_part)
+
+
+def _summarise(outcome: RunOutcome) -> dict[str, Any]:
+  accuracies = outcome.accuracies()
+  return {
+    "subset_ratio": outcome.key.subset_ratio,
+    "run": outcome.key.run,
+    "examples_in": outcome.examples_in,
+    "accuracy_train": accuracies.train,
+    "accuracy_removed": accuracies.removed,
+    "accuracy_test": accuracies.test,
+  }
+
+
+def _runs_part(summaries: Iterable[dict[str, Any]]) -> Part:
+  ordered = sorted(summaries, key=lambda row: (row["subset_ratio"], row["run"]))
+  return Part("runs", "all", pa.Table.from_pylist(ordered, schema=SCORE_TABLES["runs"]))
+
+
+def _key_by_neighbours(outcome: RunOutcome) -> tuple[tuple[float, int], RunOutcome]:
+  first = outcome.key.run - outcome.key.run % _RUNS_PER_PART
+  return (outcome.key.subset_ratio, first), outcome
+
+
+def _outcomes_part(key: tuple[float, int], outcomes: Iterable[RunOutcome]) -> Part:
+  ordered = sorted(outcomes, key=lambda outcome: outcome.key)
+  name = f"ratio-{key[0]}-runs-from-{key[1]:06d}"
+  return Part("outcomes", name, encode_outcomes(ordered))
+
+
+def _correctness_part(outcome: RunOutcome) -> Part:
+  in_subset, train_correct, test_correct = outcome.unpack()
+  key = outcome.key
+  common = {"subset_ratio": key.subset_ratio, "run": key.run}
+  train = make_table(
+    "correctness",
+    **common,
+    split="train",
+    example=np.arange(outcome.num_train),
+    in_subset=in_subset,
+    correct=train_correct,
+  )
+  test = make_table(
+    "correctness",
+    **common,
+    split="test",
+    example=np.arange(outcome.num_test),
+    in_subset=False,
+    correct=test_correct,
+  )
+  name = f"ratio-{key.subset_ratio}-run-{key.run:06d}"
+  return Part("correctness", name, pa.concat_tables([train, test]))
+
+
+def _skipped_part(skipped: Iterable[Skipped]) -> Part:
+  rows = [dataclasses.asdict(entry) for entry in sorted(skipped)]
+  return Part("skipped", "all", pa.Table.from_pylist(rows, schema=SCORE_TABLES["skipped"]))

@@ -1,0 +1,42 @@
+"""Files on any file system: the ground floor, on which everything that reads or writes stands.
+
+Only this package opens files. It knows nothing of runs, scores or data sets.
+"""
+
+from files.file_system import (
+  FileInfo,
+  create,
+  delete,
+  delete_directory,
+  delete_unfinished,
+  exists,
+  join,
+  list_files,
+  move,
+  read_bytes,
+  read_chunks,
+  read_json,
+  retry_count,
+  size,
+  write_bytes,
+  write_json,
+)
+
+__all__ = [
+  "FileInfo",
+  "create",
+  "delete",
+  "delete_directory",
+  "delete_unfinished",
+  "exists",
+  "join",
+  "list_files",
+  "move",
+  "read_bytes",
+  "read_chunks",
+  "read_json",
+  "retry_count",
+  "size",
+  "write_bytes",
+  "write_json",
+]

@@ -1,0 +1,135 @@
+import argparse
+
+import pytest
+from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
+
+from beam_pipelines import cli
+from beam_pipelines.launch import arguments, command
+from files.errors import UsageError
+
+
+@pytest.fixture
+def parser():
+  parser = command.Parser("do", "Does it.")
+  parser.add_argument("--experiment")
+  return parser
+
+
+@pytest.mark.parametrize("flags", [[], ["--runner=DirectRunner"], ["--runner", "FnApiRunner"]])
+def test_the_runner_is_in_process_unless_another_is_asked_for(flags):
+  assert command.beam_options(flags).view_as(StandardOptions).runner == "FnApiRunner"
+
+
+def test_other_runners_are_left_alone():
+  options = command.beam_options(["--runner=DataflowRunner"])
+  assert options.view_as(StandardOptions).runner == "DataflowRunner"
+
+
+def test_flags_are_ours_or_beams(parser):
+  args, options = parser.parse(["--experiment=e", "--direct_num_workers=3"])
+  assert args.experiment == "e"
+  assert options.view_as(DirectOptions).direct_num_workers == 3
+
+
+def test_a_misspelt_flag_is_an_error_with_a_guess(parser):
+  with pytest.raises(UsageError, match="unknown argument --experimnt: did you mean --experiment"):
+    parser.parse(["--experimnt=e"])
+  with pytest.raises(UsageError, match=r"unknown argument stray; see `heldout do --help`"):
+    parser.parse(["stray"])
+
+
+def test_other_runners_may_have_flags_of_their_own(parser):
+  _, options = parser.parse(["--runner=PortableRunner", "--its_own=1"])
+  assert options.get_all_options(retain_unknown_options=True)["its_own"] == "1"
+
+
+def test_flags_are_not_abbreviated(parser):
+  with pytest.raises(UsageError, match="unknown argument --exp"):
+    parser.parse(["--exp=e"])
+
+
+def test_usage_errors_are_one_line_and_status_2(capsys):
+  def fail(argv):
+    raise UsageError("this is wrong: do that")
+
+  assert command.execute("do", fail, []) == 2
+  captured = capsys.readouterr()
+  assert captured.err == "heldout do: error: this is wrong: do that\n"
+  assert captured.out == ""
+
+
+@pytest.mark.parametrize(
+  ("error", "message"),
+  [
+    (FileNotFoundError(2, "No such file", "gs://b/x"), "gs://b/x: there is no such file or bucket"),
+    (
+      PermissionError(13, "Permission denied", "/x"),
+      "/x: permission denied; check the path and your access to it",
+    ),
+    (OSError("gs://b/x: HTTP status 403"), "gs://b/x: HTTP status 403"),
+    (ConnectionResetError(), "ConnectionResetError"),
+  ],
+)
+def test_files_that_cannot_be_used_are_one_line(capsys, error, message):
+  def fail(argv):
+    raise error
+
+  assert command.execute("do", fail, []) == 2
+  assert capsys.readouterr().err == f"heldout do: error: {message}\n"
+
+
+def test_unexpected_errors_keep_their_traceback():
+  def fail(argv):
+    raise ZeroDivisionError
+
+  with pytest.raises(ZeroDivisionError):
+    command.execute("do", fail, [])
+
+
+def test_help_names_every_command(capsys):
+  assert cli.main(["--help"]) == 0
+  usage = capsys.readouterr().out
+  assert all(f"\n  {name} " in usage for name in cli.COMMANDS)
+
+
+def test_an_unknown_command_is_status_2(capsys):
+  assert cli.main(["fly"]) == 2
+  assert capsys.readouterr().err == "heldout: error: unknown command 'fly'; see `heldout --help`\n"
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_teaches(name, capsys):
+  with pytest.raises(SystemExit) as exit_status:
+    cli.main([name, "--help"])
+  assert exit_status.value.code == 0
+  usage = capsys.readouterr().out
+  assert usage.startswith(f"usage: heldout {name}")
+  assert "Example" in usage
+
+
+def test_ratios_are_sorted_and_each_once():
+  assert arguments.ratios("0.7,0.1,0.7") == (0.1, 0.7)
+
+
+@pytest.mark.parametrize("text", ["0", "1", "1.5", "-0.1", "nan", "half", "", "0.5,"])
+def test_ratios_lie_between_0_and_1(text):
+  with pytest.raises(argparse.ArgumentTypeError, match="is no subset ratio"):
+    arguments.ratios(text)
+
+
+def test_a_range_of_runs_excludes_its_end():
+  assert list(arguments.run_range("3:6")) == [3, 4, 5]
+
+
+@pytest.mark.parametrize("text", ["5:2", "5:5", "5", ":5", "5:", "-1:5", "a:b", "1:2:3", ""])
+def test_a_range_of_runs_is_start_and_stop(text):
+  with pytest.raises(argparse.ArgumentTypeError, match="is no range of runs: write START:STOP"):
+    arguments.run_range(text)
+
+
+def test_local_paths_become_absolute(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  assert arguments.path("runs/") == str(tmp_path / "runs")
+  assert arguments.path("gs://bucket/runs/") == "gs://bucket/runs"
+  with pytest.raises(argparse.ArgumentTypeError, match="a path is needed"):
+    arguments.path("")
