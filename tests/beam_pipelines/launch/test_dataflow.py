@@ -215,7 +215,7 @@ def test_labels_of_recorded_outcomes_may_come_from_this_machine():
 
 
 def test_the_guide_lists_the_gpus():
-  guide = Path(__file__).parents[2] / "docs" / "dataflow.md"
+  guide = Path(__file__).parents[3] / "docs" / "dataflow.md"
   rows = re.findall(
     r"^\| `(nvidia-[^`]+)` \| (.*) \| `([^`]+)` \|$", guide.read_text(), re.MULTILINE
   )

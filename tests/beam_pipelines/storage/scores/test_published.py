@@ -7,7 +7,7 @@ import pytest
 from beam_pipelines.storage.scores import published
 from files.errors import UsageError
 
-DATA = Path(__file__).parents[2] / "data" / "published"
+DATA = Path(__file__).parents[3] / "data" / "published"
 PAIRS = DATA / "cifar100_high_infl_pairs_infl0.15_mem0.25.npz"
 CSCORES = DATA / "cifar10-cscores-first-500.npz"
 

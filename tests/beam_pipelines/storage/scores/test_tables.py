@@ -52,5 +52,5 @@ def test_lengths_must_agree():
 
 
 def test_the_documentation_is_that_of_the_schemas():
-  documentation = Path(__file__).parents[3] / "docs" / "tables.md"
+  documentation = Path(__file__).parents[4] / "docs" / "tables.md"
   assert documentation.read_text().endswith("\n\n" + describe_tables())
