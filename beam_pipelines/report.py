@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import files
 from beam_pipelines.launch import arguments, command
-from beam_pipelines.storage.scores import directory as scores
+from beam_pipelines.storage.scores.directory import open_scores
 from files.errors import UsageError
 from image_datasets import describe_specs, load_dataset
 from reports import REPORT_TABLES, ReportError, findings, render_report
@@ -28,9 +28,10 @@ def run(argv: Sequence[str]) -> int:
   arguments.add_dataset(parser, "data set that the pictures come from", required=True)
   add("--output", type=arguments.path, default="report.html", help="file to write")
   args, _ = parser.parse(argv)
-  manifest = scores.read_manifest(args.scores)
+  with open_scores(args.scores) as scores:
+    manifest = scores.manifest.as_json()
+    tables = {name: scores.table(name) for name in REPORT_TABLES}
   dataset = load_dataset(args.dataset, args.data_dir)
-  tables = {name: scores.read_table(args.scores, name) for name in REPORT_TABLES}
   try:
     document = render_report(tables, manifest, dataset)
   except ReportError as error:

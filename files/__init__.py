@@ -3,6 +3,7 @@
 Only this package opens files. It knows nothing of runs, scores or data sets.
 """
 
+from files.claim import claim
 from files.file_system import (
   FileInfo,
   create,
@@ -24,6 +25,7 @@ from files.file_system import (
 
 __all__ = [
   "FileInfo",
+  "claim",
   "create",
   "delete",
   "delete_directory",

@@ -15,15 +15,24 @@ _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 def add_dataset(parser: argparse.ArgumentParser, what: str, *, required: bool = False) -> None:
   """Adds the flags that name a data set; its kinds belong into the parser's epilog."""
-  parser.add_argument("--dataset", required=required, help=f"{what}; see below")
-  parser.add_argument("--data_dir", help="where tfds: data sets lie")
+  parser.add_argument("--dataset", type=dataset, required=required, help=f"{what}; see below")
+  parser.add_argument("--data_dir", type=os.path.expanduser, help="where tfds: data sets lie")
+
+
+def dataset(text: str) -> str:
+  """A data set's spec, in which `~` after the kind means the home directory."""
+  kind, colon, argument = text.partition(":")
+  return kind + colon + os.path.expanduser(argument)  # noqa: PTH111 # keeps str
 
 
 def path(text: str) -> str:
-  """A path on any file system; local ones become absolute, so that they name one place."""
+  """A path on any file system; local ones become absolute, so that they name one place.
+
+  `~` is the home directory, which shells expand only at the beginning of a word.
+  """
   if not text:
     raise argparse.ArgumentTypeError("a path is needed")
-  return text.rstrip("/") if "://" in text else os.path.abspath(text)  # noqa: PTH100 # keeps str
+  return text.rstrip("/") if "://" in text else os.path.abspath(os.path.expanduser(text))  # noqa: PTH100, PTH111
 
 
 def bigquery_dataset(text: str) -> str:

@@ -13,7 +13,7 @@ from beam_pipelines.launch import arguments
 from beam_pipelines.launch.job import Job
 from beam_pipelines.storage.scores import bigquery
 from beam_pipelines.storage.scores.bigquery_tables import APPEND, REPLACE, WRITES, BigQueryTables
-from beam_pipelines.storage.scores.directory import ScoresDirectory
+from beam_pipelines.storage.scores.staging import Staging
 from beam_pipelines.transforms.load_bigquery import LoadBigQuery
 from files.errors import UsageError
 
@@ -39,7 +39,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def into_bigquery(
   args: argparse.Namespace,
   job: Job,
-  scores: ScoresDirectory,
+  staging: Staging,
   names: Sequence[str],
   ratios: Iterable[float],
 ) -> Iterator[LoadBigQuery | None]:
@@ -50,7 +50,7 @@ def into_bigquery(
   Args:
     args: those of `add_flags`, `--experiment` and `--append`.
     job: the pipeline that the transform becomes a part of.
-    scores: where the same tables are staged as Parquet.
+    staging: where the same tables are staged as Parquet.
     names: the score tables that the job writes.
     ratios: the subset ratios in them.
 
@@ -73,26 +73,26 @@ def into_bigquery(
       bigquery.check_ratio(ratio)
   except ValueError as error:
     raise UsageError(f"--bigquery: {error}") from error
-  temporary = _temporary(job.options, scores)
+  temporary = _temporary(job.options, staging)
   tables = BigQueryTables(
-    args.bigquery, args.experiment, scores.job, tuple(names), args.bigquery_write
+    args.bigquery, args.experiment, staging.job, tuple(names), args.bigquery_write
   )
   tables.stage()
   try:
-    yield LoadBigQuery(scores, tables, temporary)
+    yield LoadBigQuery(staging, tables, temporary)
   finally:
     if not job.may_still_run:
       tables.discard()
       files.delete_directory(temporary)
 
 
-def _temporary(options: PipelineOptions, scores: ScoresDirectory) -> str:
+def _temporary(options: PipelineOptions, staging: Staging) -> str:
   """Returns a directory of this job alone: BigQuery loads files from gs:// only."""
-  if scores.path.startswith("gs://"):
-    return files.join(scores.staging, "bigquery")
+  if staging.path.startswith("gs://"):
+    return files.join(staging.path, "bigquery")
   location = options.view_as(GoogleCloudOptions).temp_location or ""
   if not location.startswith("gs://"):
     raise UsageError(
       "--bigquery loads files that lie in Cloud Storage: give --temp_location=gs://BUCKET/DIRECTORY"
     )
-  return files.join(location, f"heldout-{scores.job}")
+  return files.join(location, f"heldout-{staging.job}")

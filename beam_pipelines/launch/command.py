@@ -1,4 +1,4 @@
-"""What every command shares: parsing, the runner, and how errors are shown."""
+"""What every command shares: parsing, the runner, and how it ends, well or badly."""
 
 from __future__ import annotations
 
@@ -6,17 +6,37 @@ import argparse
 import difflib
 import logging
 import os
+import re
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from beam_pipelines.launch.dataflow import is_dataflow
+from beam_pipelines.launch.progress import LogAboveBars
 from files.errors import UsageError
 from image_datasets import DatasetError
 
 IN_PROCESS_RUNNER = "FnApiRunner"
+
+INTERRUPTED = 130
+"""The exit status after Ctrl-C, as shells have it."""
+
+# How alike an unknown flag and one of ours must be, to be a slip of the finger on any runner.
+_NEAR = 0.8
+
+_WHEN_INTERRUPTED = {
+  "train": "complete runs are kept, and the same command trains the rest",
+  "ingest": "complete runs are kept, and the same command goes on",
+  "score": "nothing was published, unless it says so above; the same command starts over",
+  "verify": "it writes nothing; the same command starts over",
+}
 
 Run = Callable[[Sequence[str]], int]
 
@@ -32,6 +52,9 @@ class Parser(argparse.ArgumentParser):
       formatter_class=_HelpFormatter,
       allow_abbrev=False,
     )
+    self.add_argument(
+      "--verbose", action="store_true", help="show logs of all libraries, and errors whole"
+    )
 
   def error(self, message: str) -> NoReturn:
     """Raises a `UsageError` in place of printing the usage."""
@@ -45,29 +68,33 @@ class Parser(argparse.ArgumentParser):
     """
     arguments, rest = self.parse_known_args(argv)
     options = beam_options(rest)
-    in_process = options.view_as(StandardOptions).runner == IN_PROCESS_RUNNER
-    if in_process or is_dataflow(options):
-      self._refuse_unknown(rest)
-    if in_process:
-      # Its errors reach the caller as exceptions; logging them too would show each twice.
-      logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    self._refuse_unknown(options, rest)
     return arguments, options
 
-  def _refuse_unknown(self, flags: Sequence[str]) -> None:
-    """Other runners may bring options of their own; these have none but Beam's."""
-    beam = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
-    for options in PipelineOptions.__subclasses__():
-      options._add_argparse_args(beam)
-    _, unknown = beam.parse_known_args(list(flags))
-    if unknown:
-      flag = unknown[0].split("=")[0]
-      known = [*self._option_string_actions, *beam._option_string_actions]
-      guess = difflib.get_close_matches(flag, known, n=1)
-      self.error(f"unknown argument {flag}" + (f": did you mean {guess[0]}?" if guess else ""))
+  def _refuse_unknown(self, options: PipelineOptions, flags: Sequence[str]) -> None:
+    """Refuses flags that are nobody's; runners but for two may have some that only they know."""
+    known = re.findall(r"--\w+", self.format_usage())
+    unknown: list[str] = []
+
+    def ask(beam: argparse.ArgumentParser) -> None:
+      known.extend(re.findall(r"--\w+", beam.format_usage()))
+      unknown.extend(beam.parse_known_args(list(flags))[1])
+
+    options.get_all_options(add_extra_args_fn=ask)
+    closed = is_in_process(options) or is_dataflow(options)
+    for flag in (text.split("=")[0] for text in unknown):
+      near = difflib.get_close_matches(flag, known, n=1, cutoff=0.6 if closed else _NEAR)
+      if closed or (near and flag not in known):
+        self.error(f"unknown argument {flag}" + (f": did you mean {near[0]}?" if near else ""))
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-  """Keeps line breaks of descriptions, appends defaults."""
+  """Keeps line breaks of descriptions, appends defaults where there are any."""
+
+  def _get_help_string(self, action: argparse.Action) -> str | None:
+    if action.default is None or isinstance(action.default, bool):
+      return action.help
+    return super()._get_help_string(action)
 
 
 def beam_options(flags: Sequence[str]) -> PipelineOptions:
@@ -83,24 +110,81 @@ def beam_options(flags: Sequence[str]) -> PipelineOptions:
   return options
 
 
-def execute(command: str, run: Run, argv: Sequence[str] | None = None) -> int:
-  """Runs a command and returns its exit status; bad input becomes one line and status 2.
+def is_in_process(options: PipelineOptions) -> bool:
+  """Whether a job runs in this process and its children, and ends with it."""
+  return options.view_as(StandardOptions).runner == IN_PROCESS_RUNNER
 
-  So does a file or bucket that is not there or may not be used.
+
+def execute(command: str, run: Run, argv: Sequence[str] | None = None) -> int:
+  """Runs a command and returns its exit status.
+
+  Bad input, a file or bucket that may not be used, and a job that fails become one line and status
+  2; Ctrl-C becomes one that says what is safe, and status 130. `--verbose` shows more.
   """
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+  arguments = list(sys.argv[1:] if argv is None else argv)
+  verbose = "--verbose" in arguments
+  interrupted = threading.Event()
+  with _noise(verbose), _watching_interrupts(interrupted):
+    try:
+      return run(arguments)
+    except KeyboardInterrupt:
+      interrupted.set()
+    except Exception as error:
+      if not interrupted.is_set():  # else a job was interrupted, and that is what it made of it
+        if verbose and not isinstance(error, UsageError | DatasetError):
+          traceback.print_exc()
+        return _fail(command, error)
+  safe = _WHEN_INTERRUPTED.get(command, "nothing was written")
+  print(f"heldout {command}: interrupted: {safe}", file=sys.stderr)
+  return INTERRUPTED
+
+
+@contextmanager
+def _noise(verbose: bool) -> Iterator[None]:
+  """Shows what libraries log and warn of only if asked to; errors reach the user as exceptions."""
+  root = logging.getLogger()
+  handler = LogAboveBars() if verbose else logging.NullHandler()
+  level = root.level
+  root.addHandler(handler)
+  if verbose:
+    root.setLevel(logging.INFO)
   try:
-    return run(sys.argv[1:] if argv is None else argv)
-  except (UsageError, DatasetError) as error:
-    return _fail(command, str(error))
-  except OSError as error:
-    return _fail(command, _describe(error))
-  except KeyboardInterrupt:
-    print(f"heldout {command}: interrupted", file=sys.stderr)
-    return 130
+    with warnings.catch_warnings():
+      if not verbose and not sys.warnoptions:
+        warnings.simplefilter("ignore")
+        os.environ.setdefault("PYTHONWARNINGS", "ignore")  # for workers, which are processes
+      yield
+  finally:
+    root.removeHandler(handler)
+    root.setLevel(level)
 
 
-def _fail(command: str, message: str) -> int:
+@contextmanager
+def _watching_interrupts(interrupted: threading.Event) -> Iterator[None]:
+  """Notes Ctrl-C, which reaches the command as all sorts of errors of its job."""
+
+  def note(*_: object) -> NoReturn:
+    interrupted.set()
+    raise KeyboardInterrupt
+
+  if threading.current_thread() is not threading.main_thread():
+    yield
+    return
+  former = signal.signal(signal.SIGINT, note)
+  try:
+    yield
+  finally:
+    signal.signal(signal.SIGINT, former)
+
+
+def _fail(command: str, error: Exception) -> int:
+  if isinstance(error, UsageError | DatasetError):
+    message = str(error)
+  elif isinstance(error, OSError):
+    message = _describe(error)
+  else:
+    message = f"{_describe_failure(error)}; --verbose shows all that is known"
   print(f"heldout {command}: error: {message}", file=sys.stderr)
   return 2
 
@@ -112,3 +196,11 @@ def _describe(error: OSError) -> str:
   if error.filename and error.strerror:
     return f"{error.filename}: {error.strerror.lower()}; check the path and your access to it"
   return str(error).partition("\n")[0] or type(error).__name__
+
+
+def _describe_failure(error: Exception) -> str:
+  """Says in one line why a job failed: what its worker raised, which Beam passes on as a text."""
+  raised = re.findall(r"^(?:\w+\.)*(\w+): (.+)$", str(error), re.MULTILINE)
+  name, what = raised[-1] if raised else (type(error).__name__, str(error).partition("\n")[0])
+  what = re.sub(r"\s*\[while running .*", "", what)
+  return f"the job failed: {name}: {what}"

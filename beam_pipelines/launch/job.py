@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import TracebackType
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import (
@@ -10,8 +11,9 @@ from apache_beam.options.pipeline_options import (
   PipelineOptions,
   StandardOptions,
 )
-from apache_beam.runners.runner import PipelineResult
+from apache_beam.runners.runner import PipelineResult, PipelineState
 
+from beam_pipelines.launch.command import is_in_process
 from beam_pipelines.launch.dataflow import is_dataflow
 from files.errors import UsageError
 
@@ -32,14 +34,33 @@ class Job(beam.Pipeline):
       super().__init__(options=options)
     except ValueError as error:
       raise UsageError(" ".join(str(error).split())) from error
+    self._submitting = False
     self._submitted: PipelineResult | None = None
 
   def run(self, test_runner_api: bool | str = "AUTO") -> PipelineResult:
     """Runs as Beam does; on Dataflow, it says where."""
-    self._submitted = super().run(test_runner_api)
+    self._submitting = True
+    try:
+      self._submitted = super().run(test_runner_api)
+    except Exception:
+      self._submitting = False
+      raise
     if is_dataflow(self.options):
       print(self._whereabouts(self._submitted), file=sys.stderr)
     return self._submitted
+
+  def __exit__(
+    self,
+    kind: type[BaseException] | None,
+    error: BaseException | None,
+    trace: TracebackType | None,
+  ) -> None:
+    try:
+      super().__exit__(kind, error, trace)
+    except KeyboardInterrupt:
+      if self.may_still_run:
+        print(self._how_to_follow(), file=sys.stderr)
+      raise
 
   @property
   def template(self) -> str | None:
@@ -49,12 +70,14 @@ class Job(beam.Pipeline):
   @property
   def may_still_run(self) -> bool:
     """Whether its workers may be at work although nobody waits for them any longer."""
-    # Other runners of ours end with this process.
-    return (
-      is_dataflow(self.options)
-      and self._submitted is not None
-      and not self._submitted.is_in_terminal_state()
-    )
+    if is_in_process(self.options) or self.template:
+      return False
+    if self._submitted is None:
+      return self._submitting
+    try:
+      return not PipelineState.is_terminal(self._submitted.state)
+    except Exception:  # of whatever type the engine's client raises if it has lost the engine
+      return True
 
   def _whereabouts(self, submitted: PipelineResult) -> str:
     if self.template:
@@ -63,3 +86,10 @@ class Job(beam.Pipeline):
     job = submitted.job_id()
     console = _CONSOLE.format(region=cloud.region, job=job, project=cloud.project)
     return f"job {job}, which goes on if this command is interrupted: {console}"
+
+  def _how_to_follow(self) -> str:
+    runner = self.options.view_as(StandardOptions).runner
+    return (
+      f"the job may go on without this command on {runner}, and then publishes its work by itself: "
+      "watch or cancel it there; what it has written so far is kept for it"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator, MutableMapping
@@ -34,6 +35,21 @@ def show_progress(count: Callable[[], int], total: int, unit: str) -> Iterator[N
     finally:
       done.set()
       watcher.join()
+
+
+class LogAboveBars(logging.Handler):
+  """Writes log records above whatever bars there are, so that they do not tear them."""
+
+  def __init__(self) -> None:
+    super().__init__()
+    self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+
+  def emit(self, record: logging.LogRecord) -> None:
+    """Writes one."""
+    try:
+      tqdm.write(self.format(record), file=sys.stderr)
+    except Exception:
+      self.handleError(record)
 
 
 class _PerMinute(tqdm):

@@ -12,28 +12,29 @@ from apache_beam.io.gcp.bigquery_tools import FileFormat
 
 from beam_pipelines.storage.scores import bigquery
 from beam_pipelines.storage.scores.bigquery_tables import BigQueryTables
-from beam_pipelines.storage.scores.directory import ScoresDirectory, StagedPart
+from beam_pipelines.storage.scores.manifest import StoredPart
+from beam_pipelines.storage.scores.staging import Staging
 
 
 @dataclasses.dataclass
 class LoadBigQuery(beam.PTransform):
   """Loads staged parts into the staged tables of BigQuery.
 
-  Input: `StagedPart`s. Output: an element per load, none before its load has succeeded. Rows are
+  Input: `StoredPart`s. Output: an element per load, none before its load has succeeded. Rows are
   read from the staged files, so that BigQuery gets what Parquet has; each is a Beam element. They
   travel as Avro, which keeps float64 and bytes as they are.
 
   Args:
-    scores: where the parts are staged.
+    staging: where the parts are staged.
     tables: where to; they exist, so that a table without rows needs no load.
     temporary: directory on gs:// for the files that BigQuery loads.
   """
 
-  scores: ScoresDirectory
+  staging: Staging
   tables: BigQueryTables
   temporary: str
 
-  def expand(self, parts: beam.PCollection[StagedPart]) -> beam.PCollection[Any]:
+  def expand(self, parts: beam.PCollection[StoredPart]) -> beam.PCollection[Any]:
     """One load job per table, all side by side."""
     return [
       load
@@ -42,7 +43,7 @@ class LoadBigQuery(beam.PTransform):
     ] | "All loads" >> beam.Flatten()
 
   def _load(
-    self, name: str, parts: beam.PCollection[StagedPart]
+    self, name: str, parts: beam.PCollection[StoredPart]
   ) -> tuple[beam.PCollection[Any], beam.PCollection[Any]]:
     write = WriteToBigQuery(
       self.tables.staged(name),
@@ -63,11 +64,11 @@ class LoadBigQuery(beam.PTransform):
     # The latter are there if the rows needed more than one load job.
     return loaded.destination_load_jobid_pairs, loaded.destination_copy_jobid_pairs
 
-  def _rows(self, part: StagedPart) -> Iterable[dict[str, Any]]:
-    return bigquery.rows(self.scores.read_staged(part))
+  def _rows(self, part: StoredPart) -> Iterable[dict[str, Any]]:
+    return bigquery.rows(self.staging.read(part))
 
 
-def _is_part_of(part: StagedPart, table: str) -> bool:
+def _is_part_of(part: StoredPart, table: str) -> bool:
   return part.table == table
 
 

@@ -11,6 +11,7 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.pvalue import AsDict, AsSingleton
 
+from beam_pipelines.storage.scores.manifest import RatioSummary, Reliability, SplitHalf
 from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.pack_runs import (
   TEST_SETS,
@@ -40,12 +41,7 @@ _BLOCKS = "blocks"
 class MeasureReliability(beam.PTransform):
   """Says for each subset ratio how well its scores would repeat, for the manifest.
 
-  Input: the output of `PackRuns`. Output: a JSON-ready dict per subset ratio: `runs`;
-  `reliability` with the split-half correlation of memorization and its Spearman–Brown value for
-  all runs, the same at 8 growing numbers of runs (`curve`), and the Jaccard index of the pairs
-  that the two halves select; `expected_false_pairs`, how many pairs the thresholds would select
-  among the eligible if there were no influence; `note` if that is at least one. Undefined values
-  are None.
+  Input: the output of `PackRuns`. Output: a `RatioSummary` per subset ratio.
 
   Args:
     selection: which pairs are selected.
@@ -57,7 +53,7 @@ class MeasureReliability(beam.PTransform):
   labels: beam.PCollection[Labels]
   halves: beam.PCollection
 
-  def expand(self, packed: dict[str, beam.PCollection]) -> beam.PCollection[dict[str, Any]]:
+  def expand(self, packed: dict[str, beam.PCollection]) -> beam.PCollection[RatioSummary]:
     """Compares in each block, then adds up."""
     blocks = packed[TRAIN_BLOCKS] | "Compare halves" >> beam.Map(
       _compare_block, AsDict(packed[TEST_SETS]), AsSingleton(self.labels), self.selection
@@ -112,29 +108,24 @@ def _false_pairs(
   )
 
 
-def _add_up(keyed: tuple[float, dict[str, Iterable[Any]]], top_k: int | None) -> dict[str, Any]:
+def _add_up(keyed: tuple[float, dict[str, Iterable[Any]]], top_k: int | None) -> RatioSummary:
   subset_ratio, gathered = keyed
   # In the order of the blocks, so that sums of floats do not depend on the order of arrival.
   blocks: list[_BlockReliability] = sorted(gathered[_BLOCKS], key=lambda block: block.start)
   runs = blocks[0].runs
-  curve = [
-    {"runs": used, **_correlation(sum(moments, Moments()))}
+  curve = tuple(
+    _split_half(used, sum(moments, Moments()))
     for used, moments in zip(
       curve_runs(runs), zip(*(block.curve for block in blocks), strict=True), strict=True
     )
-  ]
-  false_pairs = sum(block.expected_false_pairs for block in blocks)
-  return {
-    "subset_ratio": subset_ratio,
-    "runs": runs,
-    "reliability": {
-      "memorization": curve[-1] if curve else {"runs": runs, **_correlation(Moments())},
-      "pairs_jaccard": _defined(_overlap(gathered[HALVES], top_k).jaccard),
-      "curve": curve,
-    },
-    "expected_false_pairs": false_pairs,
-    "note": _note(runs, false_pairs),
-  }
+  )
+  false_pairs = float(sum(block.expected_false_pairs for block in blocks))
+  reliability = Reliability(
+    memorization=curve[-1] if curve else _split_half(runs, Moments()),
+    pairs_jaccard=_defined(_overlap(gathered[HALVES], top_k).jaccard),
+    curve=curve,
+  )
+  return RatioSummary(subset_ratio, runs, reliability, false_pairs, _note(runs, false_pairs))
 
 
 def _note(runs: int, false_pairs: float) -> str | None:
@@ -153,12 +144,9 @@ def _overlap(halves: Iterable[Any], top_k: int | None) -> PairOverlap:
   return PairOverlap.of(first, second)
 
 
-def _correlation(moments: Moments) -> dict[str, float | None]:
+def _split_half(runs: int, moments: Moments) -> SplitHalf:
   correlation = moments.correlation
-  return {
-    "correlation": _defined(correlation),
-    "spearman_brown": _defined(spearman_brown(correlation)),
-  }
+  return SplitHalf(runs, _defined(correlation), _defined(spearman_brown(correlation)))
 
 
 def _defined(value: float) -> float | None:

@@ -13,6 +13,7 @@ from beam_pipelines.storage.runs import aux_arrays
 from beam_pipelines.storage.runs.experiment import RunDirectory, Skipped
 from beam_pipelines.storage.runs.outcome import RunOutcome
 from beam_pipelines.storage.scores.directory import read_part
+from beam_pipelines.storage.scores.manifest import StoredPart
 from beam_pipelines.storage.scores.outcomes_table import decode_outcomes
 from files.read_ahead import map_ahead
 
@@ -72,12 +73,19 @@ class ReadRecordedOutcomes(beam.PTransform):
 class ReadScoredOutcomes(beam.PTransform):
   """Reads the outcomes that a scores directory was made of.
 
-  Input: paths of parts of its `outcomes` table. Output: `RunOutcome`s.
+  Input: parts of its `outcomes` table. Output: `RunOutcome`s.
+
+  Args:
+    scores: the scores directory.
   """
 
-  def expand(self, parts: beam.PCollection[str]) -> beam.PCollection[RunOutcome]:
+  scores: str
+
+  def expand(self, parts: beam.PCollection[StoredPart]) -> beam.PCollection[RunOutcome]:
     """Reads each part."""
-    return parts | "Read part" >> beam.FlatMap(lambda path: decode_outcomes(read_part(path)))
+    return parts | "Read part" >> beam.FlatMap(
+      lambda part: decode_outcomes(read_part(self.scores, part))
+    )
 
 
 def common_sizes(outcomes: beam.PCollection[RunOutcome]) -> beam.PCollection[SetSizes]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import apache_beam as beam
 
-from beam_pipelines.storage.scores.directory import ScoresDirectory
+from beam_pipelines.storage.scores.manifest import Manifest, Request
+from beam_pipelines.storage.scores.staging import Staging
 from beam_pipelines.transforms.count_outcomes import CountOutcomes
 from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.load_bigquery import LoadBigQuery
@@ -34,31 +34,29 @@ class ScoreOutcomes(beam.PTransform):
   """Scores outcomes and publishes all tables at once.
 
   Input: a dict of `outcomes` (`RunOutcome`s of equal sizes) and `skipped` (`Skipped`s). Output: the
-  manifest.
+  `Manifest`.
 
   Args:
-    directory: where to.
-    manifest: what is known of the job before it runs.
+    staging: where the tables are staged.
+    request: what is asked for; its options say which tables.
+    runs_listed: how many inputs there are, to be used or skipped.
     selection: which influence pairs to keep.
     labels: classes of the examples.
     block_size: training examples per block, a multiple of 8.
-    dense: also write the whole influence matrix.
-    correctness: also write one row per run and example.
-    strict: refuse to publish if anything was skipped.
+    warnings: sentences that are known before the job runs.
     load: also loads what is staged into BigQuery.
   """
 
-  directory: ScoresDirectory
-  manifest: dict[str, Any]
+  staging: Staging
+  request: Request
+  runs_listed: int
   selection: PairSelection
   labels: Labels
   block_size: int
-  dense: bool = False
-  correctness: bool = False
-  strict: bool = False
+  warnings: tuple[str, ...] = ()
   load: LoadBigQuery | None = None
 
-  def expand(self, read: dict[str, beam.PCollection]) -> beam.PCollection[dict[str, Any]]:
+  def expand(self, read: dict[str, beam.PCollection]) -> beam.PCollection[Manifest]:
     """Packs the runs once; everything else follows from the packed blocks."""
     outcomes, skipped = read[OUTCOMES], read[SKIPPED]
     labels = outcomes.pipeline | "Labels" >> beam.Create([self.labels])
@@ -75,23 +73,22 @@ class ScoreOutcomes(beam.PTransform):
       outcomes | "Outcomes" >> TabulateOutcomes(),
       skipped | "Inputs skipped" >> TabulateSkipped(),
     ]
-    if self.correctness:
+    if self.request.options.correctness:
       parts.append(outcomes | "Correctness" >> TabulateCorrectness())
-    staged = [parts | "All parts" >> beam.Flatten() | "Stage" >> StageParts(self.directory)]
-    if self.dense:
-      write_dense = StageDenseInfluence(self.directory, sizes, self.block_size)
-      staged.append(packed | "Dense influence" >> write_dense)
-    compare = MeasureReliability(self.selection, labels, selected[HALVES])
-    reliability = packed | "Reliability" >> compare
+    staged = [parts | "All parts" >> beam.Flatten() | "Stage" >> StageParts(self.staging)]
+    if self.request.options.dense:
+      stage_dense = StageDenseInfluence(self.staging, sizes, self.block_size)
+      staged.extend(packed | "Dense influence" >> stage_dense)
     all_staged = staged | "All staged" >> beam.Flatten()
     loads = all_staged | "Load BigQuery" >> self.load if self.load else None
     publish = PublishScores(
-      self.directory,
-      self.manifest,
+      self.staging,
+      self.request,
+      self.runs_listed,
       sizes,
-      reliability,
+      packed | "Reliability" >> MeasureReliability(self.selection, labels, selected[HALVES]),
       skipped,
-      self.strict,
+      outcomes.pipeline | "Warnings" >> beam.Create(self.warnings),
       self.load and self.load.tables,
       loads,
     )

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import apache_beam as beam
 import pyarrow as pa
 
-from beam_pipelines.storage.scores.directory import ScoresDirectory, StagedPart
+from beam_pipelines.storage.scores.manifest import StoredPart
+from beam_pipelines.storage.scores.staging import Staging
 
 
 class Part(NamedTuple):
@@ -21,10 +22,10 @@ class Part(NamedTuple):
 
 @dataclasses.dataclass
 class StageParts(beam.PTransform):
-  """Writes parts where nobody reads yet. Input: `Part`s. Output: `StagedPart`s."""
+  """Writes parts where nobody reads yet. Input: `Part`s. Output: `StoredPart`s."""
 
-  scores: ScoresDirectory
+  staging: Staging
 
-  def expand(self, parts: beam.PCollection[Part]) -> beam.PCollection[StagedPart]:
+  def expand(self, parts: beam.PCollection[Part]) -> beam.PCollection[StoredPart]:
     """Writes each part by its own."""
-    return parts | "Write part" >> beam.Map(lambda part: self.scores.stage(*part))
+    return parts | "Write part" >> beam.Map(lambda part: self.staging.stage(*part))

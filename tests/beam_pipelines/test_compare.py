@@ -1,10 +1,10 @@
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from beam_pipelines import cli
+from beam_pipelines.storage.scores.manifest import read_manifest
 from image_datasets import load_dataset
 from tests.helpers.outcomes import make_outcomes, write_experiment
 
@@ -203,8 +203,10 @@ def test_sides_without_a_common_row_are_refused(tmp_path, capsys):
 
 
 def test_scores_without_pairs_still_compare_in_the_other_kinds(scores, tmp_path, capsys):
-  shutil.copytree(scores, tmp_path / "scores")
-  shutil.rmtree(tmp_path / "scores" / "influence")
+  experiment = read_manifest(str(scores)).experiment
+  flags = [f"--experiment={experiment}", f"--scores={tmp_path / 'scores'}", "--min_influence=1"]
+  assert cli.main(["score", *flags]) == 0
+  capsys.readouterr()
   table = _summary(_compare(capsys, tmp_path / "scores", tmp_path / "scores"))
   assert table["memorization"]["Pearson"] == "1.0000"
   assert table["influence"] == {

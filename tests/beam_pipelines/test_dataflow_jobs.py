@@ -11,7 +11,8 @@ from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.dataflow import dataflow_runner
 
 import files
-from beam_pipelines import cli, score
+from beam_pipelines import cli
+from beam_pipelines.launch import scoring
 from tests.helpers.checkpoints import write_digits_experiment
 from tests.helpers.dataflow_service import JOB, Service
 from tests.helpers.gcs import BUCKET, emulated_gcs
@@ -222,7 +223,7 @@ def test_a_job_that_refuses_its_inputs_says_so_in_one_line(service, name, capsys
   flags = (f"--experiment={name}/runs", "--strict", f"--dataflow_endpoint={service.endpoint}")
   assert _score(f"{name}/scores", *CLOUD, *flags) == 2
   error = capsys.readouterr().err.splitlines()[-1]
-  assert error.startswith(f"heldout score: error: --experiment={name}/runs: 1 inputs cannot be use")
+  assert error.startswith(f"heldout score: error: {name}/runs: 1 inputs cannot be used; the first")
   assert files.list_files(f"{name}/scores") == []
 
 
@@ -239,10 +240,14 @@ def test_an_interruption_leaves_the_job_what_it_has_staged(name, monkeypatch, ca
   clock = types.SimpleNamespace(sleep=interrupt, time=time.time)
   monkeypatch.setattr(dataflow_runner, "time", clock)
   job = types.SimpleNamespace(hex="job")
-  monkeypatch.setattr(score, "uuid", types.SimpleNamespace(uuid4=lambda: job))
+  monkeypatch.setattr(scoring, "uuid", types.SimpleNamespace(uuid4=lambda: job))
   with Service(holds_on=True).running() as service:
     assert _score(name, *CLOUD, f"--dataflow_endpoint={service.endpoint}") == 130
-  assert capsys.readouterr().err.endswith("heldout score: interrupted\n")
+  error = capsys.readouterr().err.splitlines()
+  assert error[-1].startswith(
+    "heldout score: interrupted: nothing was published, unless it says so"
+  )
+  assert error[-2].startswith("the job may go on without this command on DataflowRunner, and then ")
   assert files.read_bytes(staged) == b"rows"
 
 

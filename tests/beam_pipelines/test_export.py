@@ -1,11 +1,9 @@
-import json
-import shutil
-
 import duckdb
 import numpy as np
 import pytest
 
 from beam_pipelines import cli
+from beam_pipelines.storage.scores.manifest import write_stub
 from image_datasets import load_dataset
 from tests.helpers.outcomes import (
   NUM_TEST,
@@ -217,8 +215,8 @@ def test_cscores_need_labels(tmp_path, capsys):
 
 
 def test_no_pairs_are_an_error(campaign, tmp_path, capsys):
-  shutil.copytree(campaign / "scores", tmp_path / "scores")
-  shutil.rmtree(tmp_path / "scores" / "influence")
+  flags = (f"--experiment={campaign / 'runs'}", f"--scores={tmp_path / 'scores'}")
+  assert cli.main(["score", *flags, "--min_influence=1"]) == 0
   assert _export(tmp_path, "high_influence_pairs") is None
   assert "holds no influence pairs at ratio 0.7: run `heldout score` with lower" in (
     capsys.readouterr().err
@@ -244,8 +242,6 @@ def test_the_data_set_must_be_the_one_that_was_scored(
 
 
 def test_incomplete_scores_are_refused(tmp_path, capsys):
-  (tmp_path / "scores").mkdir()
-  manifest = {"experiment": "e", "complete": False}
-  (tmp_path / "scores" / "manifest.json").write_text(json.dumps(manifest))
+  write_stub(str(tmp_path / "scores"), "e", "job")
   assert _export(tmp_path, "cscores") is None
   assert "is incomplete: run `heldout score` again" in capsys.readouterr().err

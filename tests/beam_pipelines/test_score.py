@@ -31,6 +31,11 @@ def _tables(scores):
   return tables
 
 
+def _lasting(manifest):
+  """What of a manifest two commands of the same kind have in common."""
+  return {**manifest, "created": "", "job": ""}
+
+
 def _manifest(scores):
   return json.loads((scores / "manifest.json").read_text())
 
@@ -137,7 +142,7 @@ def test_strict_makes_a_skipped_run_an_error(experiment, scores, capsys):
   assert _score(experiment, scores, "--strict") == 2
   captured = capsys.readouterr()
   assert captured.err.startswith(
-    f"heldout score: error: --experiment={experiment}: 8 inputs cannot"
+    f"heldout score: error: {experiment}: 8 inputs cannot be used; the first: "
   )
   assert captured.err.count("\n") == 1
   assert not list(scores.iterdir())
@@ -219,7 +224,7 @@ def test_tables_do_not_depend_on_the_workers(experiment, scores, tmp_path, flags
   assert _score(experiment, scores, *options, *flags) == 0
   assert _tables(scores) == _tables(tmp_path / "one")
   ours, alone = _manifest(scores), _manifest(tmp_path / "one")
-  assert {**ours, "created": ""} == {**alone, "created": ""}
+  assert _lasting(ours) == _lasting(alone)
 
 
 def test_dense_influence_is_that_of_every_pair(experiment, scores):
@@ -272,7 +277,7 @@ def test_appending_equals_scoring_everything_at_once(tmp_path, scores, outcomes)
   assert _score(tmp_path / "runs", tmp_path / "at-once", *options) == 0
   assert _tables(scores) == _tables(tmp_path / "at-once")
   appended, at_once = _manifest(scores), _manifest(tmp_path / "at-once")
-  assert {**appended, "created": ""} == {**at_once, "created": ""}
+  assert _lasting(appended) == _lasting(at_once)
   for ratio in (0.3, 0.7, 0.9):
     matrices = [
       zarr.open_array(str(path / "influence.zarr"), path=f"ratio-{ratio}", mode="r")[:]
@@ -281,13 +286,85 @@ def test_appending_equals_scoring_everything_at_once(tmp_path, scores, outcomes)
     assert np.array_equal(*matrices, equal_nan=True)
 
 
-def test_appending_needs_a_data_set_of_the_same_sizes(experiment, scores, capsys):
+@pytest.mark.parametrize(
+  ("flags", "message"),
+  [
+    (["--dataset=digits"], "made with no --dataset, not --dataset=digits"),
+    (
+      ["--source=checkpoints", "--model=mlp", "--dataset=digits"],
+      "made with --source=recorded, not --source=checkpoints",
+    ),
+  ],
+)
+def test_appending_needs_outcomes_of_the_same_kind(experiment, scores, flags, message, capsys):
   _score(experiment, scores)
-  assert _score(experiment, scores, "--append", "--dataset=digits") == 2
-  message = "holds scores of 37 training and 11 test examples, which is not --dataset=digits"
+  before = _tables(scores)
+  assert _score(experiment, scores, "--append", *flags) == 2
+  error = capsys.readouterr().err
+  assert error.startswith("heldout score: error: --append: the scores there were ")
+  assert message in error
+  assert _tables(scores) == before
+
+
+def test_appending_needs_examples_of_the_same_number(experiment, scores, tmp_path, capsys):
+  spec = write_few_digits(tmp_path / "few.npz")
+  _score(experiment, scores, f"--dataset={spec}")
+  write_few_digits(tmp_path / "few.npz", num_train=NUM_TRAIN + 1)
+  assert _score(experiment, scores, f"--dataset={spec}", "--append") == 2
+  message = "holds scores of 37 training and 11 test examples, which is not --dataset="
   assert message in capsys.readouterr().err
 
 
-def test_too_little_memory_is_said(experiment, scores, capsys):
-  assert _score(experiment, scores, "--worker_memory=0.1GB") == 2
-  assert "--worker_memory=0.10GB is too little for 70 runs" in capsys.readouterr().err
+def test_appending_counts_no_outcome_twice(experiment, scores, capsys):
+  _score(experiment, scores)
+  part = next((scores / "outcomes").iterdir())
+  shutil.copy(part, part.with_name("copy.parquet"))
+  assert _score(experiment, scores, "--append") == 2
+  assert "outcomes/copy.parquet is no part of these scores" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flags", [(), ("--append",)], ids=["anew", "append"])
+def test_a_publication_that_was_stopped_needs_no_runs_to_be_finished(
+  experiment, scores, tmp_path, monkeypatch, flags, capsys
+):
+  """The same command completes it, even if the runs are no longer there."""
+  assert _score(experiment, scores) == 0
+  tables = _tables(scores)
+  shutil.rmtree(scores)
+  with monkeypatch.context() as patch:
+    patch.setattr(files, "move", _stop)
+    assert _score(experiment, scores) != 0
+  assert (scores / "publication.json").exists()
+  for path in experiment.rglob("aux_arrays.npz"):
+    path.write_bytes(b"gone")
+  capsys.readouterr()
+  assert _score(experiment, scores, *flags) == (0 if flags else 2)
+  assert "finished the publication of an earlier command" in capsys.readouterr().out
+  assert _tables(scores) == tables
+
+
+def _stop(moves):
+  raise OSError("the disk is gone")
+
+
+def test_a_slow_command_does_not_undo_a_quick_one(experiment, scores, monkeypatch, capsys):
+  from beam_pipelines.transforms import publish_scores
+
+  check, quick = publish_scores.check_conservation, []
+
+  def be_slow(manifest):
+    monkeypatch.setattr(publish_scores, "check_conservation", check)
+    quick.append(_score(experiment, scores, "--min_influence=0.5"))
+    check(manifest)
+
+  monkeypatch.setattr(publish_scores, "check_conservation", be_slow)
+  assert _score(experiment, scores, "--correctness") == 2
+  assert quick == [0]
+  error = capsys.readouterr().err
+  assert "other scores were published there since this job began" in error
+  assert error.count("\n") == 1
+  manifest = _manifest(scores)
+  assert manifest["options"]["min_influence"] == 0.5
+  tables = _tables(scores)
+  assert manifest["rows"] == {name: len(rows) for name, rows in tables.items()}
+  assert not [path for path in scores.iterdir() if path.name.startswith(".")]

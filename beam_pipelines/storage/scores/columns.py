@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from beam_pipelines.storage.scores import directory as scores
+from beam_pipelines.storage.scores.directory import read_table
+from beam_pipelines.storage.scores.manifest import read_manifest
 from estimators.agreement import IndexedScores
 from files.errors import UsageError
 
@@ -27,9 +28,7 @@ def choose_ratio(directory: str, wanted: float | None) -> float:
   Raises:
     UsageError: there are no complete scores, or none at the wanted ratio.
   """
-  runs = {
-    ratio["subset_ratio"]: ratio["runs"] for ratio in scores.read_manifest(directory)["ratios"]
-  }
+  runs = {ratio.subset_ratio: ratio.runs for ratio in read_manifest(directory).ratios}
   if wanted is None:
     return min(runs, key=lambda ratio: (-runs[ratio], round(abs(ratio - _USUAL_RATIO), 9), ratio))
   if wanted not in runs:
@@ -40,7 +39,7 @@ def choose_ratio(directory: str, wanted: float | None) -> float:
 
 def read_cscores(directory: str) -> IndexedScores:
   """Returns the C-scores, by example."""
-  return _indexed(scores.read_table(directory, "cscores"), ["example"], "cscore", ["label"])
+  return _indexed(read_table(directory, "cscores"), ["example"], "cscore", ["label"])
 
 
 def read_memorization(directory: str, subset_ratio: float) -> IndexedScores:
@@ -58,7 +57,7 @@ def read_influence(directory: str, subset_ratio: float) -> IndexedScores:
 
 
 def _at_ratio(directory: str, name: str, subset_ratio: float) -> pa.Table:
-  return scores.read_table(directory, name).filter(pc.field("subset_ratio") == subset_ratio)
+  return read_table(directory, name).filter(pc.field("subset_ratio") == subset_ratio)
 
 
 def _indexed(

@@ -7,7 +7,7 @@ written and retried as those are.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 
 import numpy as np
 import zarr
@@ -17,25 +17,47 @@ from zarr.errors import ArrayNotFoundError, GroupNotFoundError
 from zarr.storage import MemoryStore
 
 import files
+from beam_pipelines.storage.scores.directory import DENSE, check_content
+from beam_pipelines.storage.scores.manifest import StoredPart, read_manifest
+from beam_pipelines.storage.scores.staging import describe_part
 from files.errors import UsageError
 
-GROUP = "influence.zarr"
+_WRITE_ALL = {"write_empty_chunks": True}  # a chunk that is not there is a lost one
 
 
 class _Files(MutableMapping[str, Buffer]):
-  """The files below a directory, by name: what a store of Zarr is made of."""
+  """The files below a directory, by name: what a store of Zarr is made of.
 
-  def __init__(self, directory: str):
+  Args:
+    directory: the group's.
+    expected: what is published of it; other files are not there, and other content is an error.
+
+  Attributes:
+    written: the content of what was written.
+  """
+
+  def __init__(self, directory: str, expected: Iterable[StoredPart] | None = None):
+    self.written: dict[str, bytes] = {}
     self._directory = directory
+    self._expected = None if expected is None else {part.name: part for part in expected}
 
   def __getitem__(self, name: str) -> Buffer:
+    path = self._path(name)
+    if self._expected is not None and name not in self._expected:
+      raise KeyError(name)
     try:
-      return cpu.Buffer.from_bytes(files.read_bytes(self._path(name)))
+      content = files.read_bytes(path)
     except FileNotFoundError as error:
+      if self._expected is not None:
+        raise UsageError(f"{path} is missing: score again, or put it back") from error
       raise KeyError(name) from error
+    if self._expected is not None:
+      check_content(path, self._expected[name], content)
+    return cpu.Buffer.from_bytes(content)
 
   def __setitem__(self, name: str, content: Buffer) -> None:
-    files.write_bytes(self._path(name), content.to_bytes())
+    self.written[name] = content.to_bytes()
+    files.write_bytes(self._path(name), self.written[name])
 
   def __delitem__(self, name: str) -> None:
     files.delete([self._path(name)])
@@ -53,8 +75,8 @@ class _Files(MutableMapping[str, Buffer]):
     return files.join(self._directory, name)
 
 
-def _store(group: str) -> MemoryStore:
-  return MemoryStore(_Files(group))  # which takes any mapping for its memory
+def _store(group: _Files) -> MemoryStore:
+  return MemoryStore(group)  # which takes any mapping for its memory
 
 
 def array_name(subset_ratio: float) -> str:
@@ -62,7 +84,9 @@ def array_name(subset_ratio: float) -> str:
   return f"ratio-{subset_ratio}"
 
 
-def create_dense(group: str, subset_ratio: float, shape: tuple[int, int], rows: int) -> list[str]:
+def create_dense(
+  group: str, subset_ratio: float, shape: tuple[int, int], rows: int
+) -> list[StoredPart]:
   """Creates the matrix of one subset ratio, all NaN; a repetition changes nothing.
 
   Args:
@@ -72,9 +96,9 @@ def create_dense(group: str, subset_ratio: float, shape: tuple[int, int], rows: 
     rows: training examples per chunk.
 
   Returns:
-    The files that describe group and matrix, below the group.
+    The files that describe group and matrix.
   """
-  store = _store(group)
+  store = _store(_Files(group))
   zarr.open_group(store, mode="a")
   zarr.create_array(
     store,
@@ -86,11 +110,17 @@ def create_dense(group: str, subset_ratio: float, shape: tuple[int, int], rows: 
     dimension_names=("train_example", "test_example"),
     attributes={"subset_ratio": subset_ratio},
     overwrite=True,
+    config=_WRITE_ALL,
   )
-  return ["zarr.json", f"{array_name(subset_ratio)}/zarr.json"]
+  names = ("zarr.json", f"{array_name(subset_ratio)}/zarr.json")
+  return [
+    describe_part(DENSE, name, 0, files.read_bytes(files.join(group, name))) for name in names
+  ]
 
 
-def write_rows(group: str, subset_ratio: float, start: int, influence: np.ndarray) -> str:
+def write_rows(
+  group: str, subset_ratio: float, start: int, influence: np.ndarray
+) -> list[StoredPart]:
   """Writes one chunk of rows of a matrix that was created; a repetition writes the same file.
 
   Args:
@@ -100,28 +130,36 @@ def write_rows(group: str, subset_ratio: float, start: int, influence: np.ndarra
     influence: float32 [rows, test examples].
 
   Returns:
-    The chunk's file, below the group; it does not exist if all is NaN.
+    The chunk's file, or none if there are no test examples.
   """
-  name = array_name(subset_ratio)
-  matrix = zarr.open_array(_store(group), path=name, mode="r+")
+  written = _Files(group)
+  matrix = zarr.open_array(_store(written), path=array_name(subset_ratio), mode="r+")
+  matrix = matrix.with_config(_WRITE_ALL)
   matrix[start : start + len(influence)] = influence
-  return f"{name}/c/{start // matrix.chunks[0]}/0"
+  return [
+    describe_part(DENSE, name, len(influence), content) for name, content in written.written.items()
+  ]
 
 
 def read_dense(scores: str, subset_ratio: float) -> zarr.Array:
   """Opens the influence matrix of one subset ratio: float32 [train, test], NaN where undefined.
 
-  Nothing is read before it is sliced.
+  Nothing is read before it is sliced, and what is read is checked.
+
+  Args:
+    scores: the scores directory.
+    subset_ratio: whose matrix.
 
   Raises:
-    UsageError: the scores directory holds no such matrix.
+    UsageError: the scores hold no such matrix; when sliced: a chunk is not the published one.
   """
   name = array_name(subset_ratio)
+  published = _Files(files.join(scores, DENSE), read_manifest(scores).parts_of(DENSE))
   try:
-    return zarr.open_array(_store(files.join(scores, GROUP)), path=name, mode="r")
+    return zarr.open_array(_store(published), path=name, mode="r")
   except (ArrayNotFoundError, GroupNotFoundError, FileNotFoundError):
     raise UsageError(
-      f"{scores} holds no dense influence at ratio {subset_ratio} ({GROUP}/{name}): "
+      f"{scores} holds no dense influence at ratio {subset_ratio} ({DENSE}/{name}): "
       "run `heldout score --dense`"
     ) from None
 

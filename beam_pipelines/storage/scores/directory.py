@@ -1,178 +1,150 @@
-"""A scores directory: Parquet tables and the manifest that says what they are."""
+"""A published scores directory: Parquet tables that are what the manifest says they are."""
 
 from __future__ import annotations
 
-import dataclasses
+import hashlib
 import io
-import json
 import re
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 import files
-from beam_pipelines.storage.scores import dense
+from beam_pipelines.storage.scores.manifest import (
+  MANIFEST,
+  Manifest,
+  StoredPart,
+  read_manifest,
+  read_stub,
+)
 from beam_pipelines.storage.scores.tables import SCORE_TABLES
 from files.errors import UsageError
 
-MANIFEST = "manifest.json"
+DENSE = "influence.zarr"
 
-_STAGING = ".staging-"
-_TABLE_FILE = re.compile(r"(?P<table>\w+)/[^/]+\.parquet")
+_TABLE_FILE = re.compile(r"(?P<table>[^/]+)/[^/]+\.parquet")
 
 
-@dataclasses.dataclass(frozen=True)
-class StagedPart:
-  """A file that one job has written and not yet published.
+class Scores:
+  """Score tables that can be read; see `open_scores`.
 
   Attributes:
-    table: the table (or Zarr group) that it is a part of.
-    name: its name in the table's directory, the same whenever the same rows are written.
-    rows: how many rows it holds.
+    path: the scores directory.
+    manifest: what it says of them.
   """
 
-  table: str
-  name: str
-  rows: int
+  def __init__(self, path: str, manifest: Manifest):
+    self.path = path
+    self.manifest = manifest
 
+  def table(self, name: str) -> pa.Table:
+    """Returns all rows of a score table, in the order of its parts' names.
 
-@dataclasses.dataclass(frozen=True)
-class ScoresDirectory:
-  """Where one job stages its tables and from where it publishes them.
-
-  Nothing is visible in the tables before the whole job has succeeded: parts are written below
-  `.staging-<job>/`, then renamed into place, and the manifest comes last.
-  """
-
-  path: str
-  job: str
-
-  @property
-  def staging(self) -> str:
-    """Where the job writes what is not published yet."""
-    return files.join(self.path, _STAGING + self.job)
-
-  def discard(self) -> None:
-    """Deletes what the job has staged."""
-    files.delete_directory(self.staging)
-
-  def stage(self, table: str, name: str, rows: pa.Table) -> StagedPart:
-    """Writes one part; a repetition overwrites it with the same content."""
-    part = StagedPart(table, f"{name}.parquet", rows.num_rows)
-    buffer = io.BytesIO()
-    pq.write_table(rows, buffer, compression="zstd")
-    files.write_bytes(self._staged(part), buffer.getvalue())
-    return part
-
-  def read_staged(self, part: StagedPart) -> pa.Table:
-    """Returns the rows of a part that this job has staged."""
-    return read_part(self._staged(part))
-
-  def publish(self, parts: Collection[StagedPart], manifest: dict[str, Any]) -> None:
-    """Puts staged parts into place, removes what they replace, and writes the manifest.
-
-    The manifest first says `"complete": false`: whoever reads a directory whose publisher was
-    stopped sees whose tables they are, and that they are not whole. Publishing again after that
-    finishes the work.
+    Raises:
+      UsageError: a part is not there, or is not the one that was published.
     """
-    incomplete = {"experiment": manifest["experiment"], "complete": False}
-    files.write_json(files.join(self.path, MANIFEST), incomplete)
-    # A part may be named more than once, and was moved already if a stopped publication goes on.
-    moves = {self._staged(part): self._published(part) for part in parts}
-    files.move((source, target) for source, target in moves.items() if files.exists(source))
-    kept = set(moves.values())
-    listed = files.list_files(self.path)
-    ours = (files.join(self.path, info.name) for info in listed if _is_ours(info.name))
-    files.delete(path for path in ours if path not in kept)
-    for table in {*SCORE_TABLES, dense.GROUP} - {part.table for part in parts}:
-      files.delete_directory(files.join(self.path, table))
-    stagings = {info.name.partition("/")[0] for info in listed if info.name.startswith(_STAGING)}
-    for staging in stagings:
-      files.delete_directory(files.join(self.path, staging))
-    self.discard()
-    files.write_json(files.join(self.path, MANIFEST), {**manifest, "complete": True})
-
-  def _staged(self, part: StagedPart) -> str:
-    return files.join(self.staging, part.table, part.name)
-
-  def _published(self, part: StagedPart) -> str:
-    return files.join(self.path, part.table, part.name)
+    parts = [read_part(self.path, part) for part in self.manifest.parts_of(name)]
+    return pa.concat_tables(parts) if parts else SCORE_TABLES[name].empty_table()
 
 
-def check_owner(scores: str, experiment: str) -> None:
+@contextmanager
+def open_scores(path: str) -> Iterator[Scores]:
+  """Yields the scores of a directory; all that the body reads is of one publication.
+
+  Raises:
+    UsageError: there are no complete scores, files are there that the manifest does not know, or
+      other scores were published while the body was reading.
+  """
+  manifest = read_manifest(path)
+  _check_files(path, manifest)
+  yield Scores(path, manifest)
+  stub = read_stub(path)
+  if stub is None or stub.job != manifest.job or not stub.complete:
+    raise UsageError(f"{path}: other scores were published while these were read: run it again")
+
+
+def read_table(path: str, name: str) -> pa.Table:
+  """Returns all rows of one score table, as `Scores.table` does."""
+  with open_scores(path) as scores:
+    return scores.table(name)
+
+
+def read_part(path: str, part: StoredPart) -> pa.Table:
+  """Returns the rows of a part of the scores in a directory.
+
+  Raises:
+    UsageError: it is not there, or is not the one that was published.
+  """
+  return decode_part(files.join(path, part.path), part)
+
+
+def decode_part(path: str, part: StoredPart) -> pa.Table:
+  """Returns the rows of a part that lies at `path`.
+
+  Raises:
+    UsageError: it is not there, or is not the one that was written.
+  """
+  try:
+    content = files.read_bytes(path)
+  except FileNotFoundError:
+    raise UsageError(f"{path} is missing: score again, or put it back") from None
+  check_content(path, part, content)
+  return pq.read_table(io.BytesIO(content))
+
+
+def check_content(path: str, part: StoredPart, content: bytes) -> None:
+  """Makes sure that a file is the one that was written.
+
+  Raises:
+    UsageError: it is not.
+  """
+  if len(content) != part.bytes or hashlib.sha256(content).hexdigest() != part.sha256:
+    raise UsageError(
+      f"{path} is not the file that {MANIFEST} names: it was changed or damaged; "
+      "score again, or put back the one that was written"
+    )
+
+
+def check_owner(path: str, experiment: str) -> None:
   """Makes sure that a scores directory is new or holds this experiment's tables.
 
   Raises:
     UsageError: it holds tables of another experiment, or tables and no manifest.
   """
-  owner = _read_manifest(scores)
+  owner = read_stub(path)
   if owner is None:
-    if any(_is_table_file(info.name) for info in files.list_files(scores)):
-      raise UsageError(
-        f"--scores={scores} holds tables without a {MANIFEST}: choose another directory"
-      )
-  elif owner.get("experiment") != experiment:
+    if any(is_ours(info.name) for info in files.list_files(path)):
+      raise UsageError(f"{path} holds tables without a {MANIFEST}: choose another directory")
+  elif owner.experiment != experiment:
     raise UsageError(
-      f"--scores={scores} holds the tables of experiment {owner.get('experiment')}: "
+      f"{path} holds the tables of experiment {owner.experiment}: "
       "choose another directory, or delete it first"
     )
 
 
-def read_manifest(scores: str) -> dict[str, Any]:
-  """Returns the manifest of a complete scores directory.
-
-  Raises:
-    UsageError: there are no scores, or they were not published completely.
-  """
-  manifest = _read_manifest(scores)
-  if manifest is None:
-    raise UsageError(f"--scores={scores} holds no {MANIFEST}: run `heldout score` first")
-  if not manifest.get("complete"):
-    raise UsageError(f"--scores={scores} is incomplete: run `heldout score` again")
-  return manifest
-
-
-def read_table(scores: str, name: str) -> pa.Table:
-  """Returns all rows of a score table, in the order of its parts' names."""
-  parts = [read_part(path) for path in list_parts(scores, name)]
-  return pa.concat_tables(parts) if parts else SCORE_TABLES[name].empty_table()
-
-
-def list_parts(scores: str, name: str) -> list[str]:
-  """Returns the paths of a score table's Parquet files, sorted."""
-  return [
-    files.join(scores, info.name)
-    for info in files.list_files(scores)
-    if info.name.startswith(f"{name}/") and _is_table_file(info.name)
-  ]
-
-
-def read_part(path: str) -> pa.Table:
-  """Returns the rows of one of a score table's Parquet files."""
-  return pq.read_table(io.BytesIO(files.read_bytes(path)))
-
-
-def _is_table_file(name: str) -> bool:
+def is_ours(name: str) -> bool:
+  """Whether a file, by its name below the scores directory, is a part of some scores."""
   match = _TABLE_FILE.fullmatch(name)
-  return match is not None and match["table"] in SCORE_TABLES
+  return (match is not None and match["table"] in SCORE_TABLES) or name.startswith(f"{DENSE}/")
 
 
-def _is_ours(name: str) -> bool:
-  return _is_table_file(name) or name.startswith(f"{dense.GROUP}/")
+def _check_files(path: str, manifest: Manifest) -> None:
+  found = {info.name: info.size for info in files.list_files(path) if is_ours(info.name)}
+  known = {part.path: part.bytes for part in manifest.parts}
+  for what, names in (
+    ("is missing: score again, or put it back", known.keys() - found.keys()),
+    (f"is no part of these scores, {MANIFEST} says: take it away", found.keys() - known.keys()),
+    (
+      f"has not the size that {MANIFEST} says: it was changed or damaged; score again",
+      {name for name in known.keys() & found.keys() if known[name] != found[name]},
+    ),
+  ):
+    if names:
+      raise UsageError(f"{files.join(path, min(names))} {what}{_and_more(names)}")
 
 
-def _read_manifest(scores: str) -> dict[str, Any] | None:
-  path = files.join(scores, MANIFEST)
-  if not files.exists(path):
-    return None
-  try:
-    manifest = files.read_json(path)
-  except json.JSONDecodeError as error:
-    raise UsageError(
-      f"{path} is not JSON ({error}): delete the directory and score again"
-    ) from None
-  if not isinstance(manifest, dict):
-    raise UsageError(f"{path} is no manifest: delete the directory and score again")
-  return manifest
+def _and_more(names: Iterable[str]) -> str:
+  others = len(set(names)) - 1
+  return f" ({others:,} more such files)" if others else ""

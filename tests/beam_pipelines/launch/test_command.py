@@ -78,12 +78,15 @@ def test_files_that_cannot_be_used_are_one_line(capsys, error, message):
   assert capsys.readouterr().err == f"heldout do: error: {message}\n"
 
 
-def test_unexpected_errors_keep_their_traceback():
+def test_unexpected_errors_keep_their_traceback_for_whoever_asks(capsys):
   def fail(argv):
-    raise ZeroDivisionError
+    raise ZeroDivisionError("by zero")
 
-  with pytest.raises(ZeroDivisionError):
-    command.execute("do", fail, [])
+  assert command.execute("do", fail, []) == 2
+  line = "heldout do: error: the job failed: ZeroDivisionError: by zero; --verbose shows all that"
+  assert capsys.readouterr().err.startswith(line)
+  assert command.execute("do", fail, ["--verbose"]) == 2
+  assert "Traceback" in capsys.readouterr().err
 
 
 def test_help_names_every_command(capsys):

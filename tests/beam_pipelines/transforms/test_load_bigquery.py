@@ -5,45 +5,41 @@ import files
 from beam_pipelines.storage.runs.experiment import Skipped
 from beam_pipelines.storage.runs.outcome import RunOutcome
 from beam_pipelines.storage.scores.bigquery_tables import BigQueryTables
-from beam_pipelines.storage.scores.directory import ScoresDirectory
+from beam_pipelines.storage.scores.staging import Staging
+from beam_pipelines.storage.scores.tables import SCORE_TABLES
+from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.load_bigquery import LoadBigQuery
-from beam_pipelines.transforms.publish_scores import PublishScores
-from beam_pipelines.transforms.read_outcomes import common_sizes
-from beam_pipelines.transforms.stage_parts import StageParts
-from beam_pipelines.transforms.tabulate_runs import TabulateOutcomes, TabulateRuns, TabulateSkipped
+from beam_pipelines.transforms.read_outcomes import OUTCOMES, SKIPPED
+from beam_pipelines.transforms.score_outcomes import ScoreOutcomes
+from beam_pipelines.transforms.select_pairs import PairSelection
 from tests.helpers.cloud import list_tables, query
 from tests.helpers.eager import run_eagerly
 from tests.helpers.gcs import BUCKET
 from tests.helpers.outcomes import make_outcomes
+from tests.helpers.scores import make_request
 
-NAMES = ("outcomes", "runs", "skipped")
+NAMES = tuple(name for name in SCORE_TABLES if name != "correctness")
 TEMPORARY = f"gs://{BUCKET}/loads"
 
 
 class _Score(beam.PTransform):
-  """Stages, loads and publishes outcomes and skipped inputs; the elements are both."""
+  """Scores, loads and publishes outcomes and skipped inputs; the elements are both."""
 
-  def __init__(self, load, strict):
-    self.load, self.strict = load, strict
+  def __init__(self, load, runs_listed, strict=False):
+    self.score = ScoreOutcomes(
+      load.staging,
+      make_request(strict=strict),
+      runs_listed,
+      PairSelection(same_class=False),
+      Labels(None, None),
+      block_size=64,
+      load=load,
+    )
 
   def expand(self, elements):
     outcomes = elements | "Runs" >> beam.Filter(lambda element: isinstance(element, RunOutcome))
     skipped = elements | "Skipped" >> beam.Filter(lambda element: isinstance(element, Skipped))
-    ratios = elements.pipeline | "Ratios" >> beam.Create([{"subset_ratio": 0.5}])
-    tables = [outcomes | TabulateOutcomes(), outcomes | TabulateRuns(), skipped | TabulateSkipped()]
-    parts = tables | beam.Flatten()
-    staged = parts | StageParts(self.load.scores)
-    publish = PublishScores(
-      self.load.scores,
-      {"experiment": "e"},
-      common_sizes(outcomes),
-      ratios,
-      skipped,
-      self.strict,
-      self.load.tables,
-      staged | self.load,
-    )
-    return staged | publish
+    return {OUTCOMES: outcomes, SKIPPED: skipped} | self.score
 
 
 @pytest.fixture
@@ -51,7 +47,7 @@ def load(cloud, tmp_path):
   cloud.plan()
   tables = BigQueryTables(cloud.make_dataset(), "e", "job", NAMES)
   tables.stage()
-  return LoadBigQuery(ScoresDirectory(str(tmp_path), "job"), tables, TEMPORARY)
+  return LoadBigQuery(Staging.begin(str(tmp_path), "job"), tables, TEMPORARY)
 
 
 def _rows(load, name):
@@ -60,7 +56,7 @@ def _rows(load, name):
 
 def test_rows_are_loaded_and_published_with_the_parquet_tables(load, tmp_path):
   outcomes = make_outcomes(0.5, range(200))  # two parts and more
-  run_eagerly(_Score(load, strict=False), [*outcomes, Skipped("x", 'is "bad"\n')])
+  run_eagerly(_Score(load, 201), [*outcomes, Skipped("x", 'is "bad"\n')])
   assert _rows(load, "skipped") == [{"path": "x", "reason": 'is "bad"\n'}]
   rows = {row["run"]: row for row in _rows(load, "outcomes")}
   assert len(rows) == len(outcomes)
@@ -72,14 +68,14 @@ def test_rows_are_loaded_and_published_with_the_parquet_tables(load, tmp_path):
 
 
 def test_a_table_without_rows_is_there(load):
-  run_eagerly(_Score(load, strict=False), make_outcomes(0.5, range(2)))
+  run_eagerly(_Score(load, 2), make_outcomes(0.5, range(2)))
   assert _rows(load, "skipped") == []
   assert len(_rows(load, "outcomes")) == 2
 
 
 def test_nothing_is_published_if_refused(load, tmp_path):
   with pytest.raises(RuntimeError, match="1 inputs cannot be used"):
-    run_eagerly(_Score(load, strict=True), [*make_outcomes(0.5, [0]), Skipped("x", "is bad")])
+    run_eagerly(_Score(load, 2, strict=True), [*make_outcomes(0.5, [0]), Skipped("x", "is bad")])
   staged = {f"heldout_staging_job_{name}" for name in NAMES}
   assert list_tables(load.tables.dataset) == staged
   assert not (tmp_path / "manifest.json").exists()
@@ -87,5 +83,6 @@ def test_nothing_is_published_if_refused(load, tmp_path):
 
 def test_files_to_load_lie_in_the_directory_that_was_given(load):
   files.delete_directory(TEMPORARY)
-  run_eagerly(_Score(load, strict=False), make_outcomes(0.5, [0]))
-  assert len(files.list_files(TEMPORARY)) == 2  # of outcomes and runs
+  run_eagerly(_Score(load, 1), make_outcomes(0.5, [0]))
+  # All tables have rows but those of skipped inputs and of pairs, of which one run has none.
+  assert len(files.list_files(TEMPORARY)) == len(NAMES) - 2

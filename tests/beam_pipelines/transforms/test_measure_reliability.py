@@ -2,6 +2,7 @@ import apache_beam as beam
 import numpy as np
 import pytest
 
+from beam_pipelines.storage.scores.manifest import Reliability, SplitHalf
 from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.measure_reliability import MeasureReliability
 from beam_pipelines.transforms.pack_runs import PackRuns
@@ -70,36 +71,32 @@ def test_halves_score_on_their_own(selection, block_size):
   ]
   first, second = (_scores(half)[0] for half in halves)
   correlation = np.corrcoef(first, second)[0, 1]
-  memorization = found["reliability"]["memorization"]
-  assert memorization["correlation"] == pytest.approx(correlation, rel=1e-9)
-  assert memorization["spearman_brown"] == pytest.approx(2 * correlation / (1 + correlation))
+  memorization = found.reliability.memorization
+  assert memorization.correlation == pytest.approx(correlation, rel=1e-9)
+  assert memorization.spearman_brown == pytest.approx(2 * correlation / (1 + correlation))
   pairs = [_pairs(half, selection) for half in halves]
   assert pairs[0] & pairs[1]
   jaccard = len(pairs[0] & pairs[1]) / len(pairs[0] | pairs[1])
-  assert found["reliability"]["pairs_jaccard"] == pytest.approx(jaccard)
-  assert (found["subset_ratio"], found["runs"]) == (0.5, 41)
+  assert found.reliability.pairs_jaccard == pytest.approx(jaccard)
+  assert (found.subset_ratio, found.runs) == (0.5, 41)
 
 
 def test_the_curve_grows_to_all_runs():
   (found,) = run_eagerly(_Compare(PairSelection()), make_outcomes(0.5, range(40)))
-  curve = found["reliability"]["curve"]
-  assert [point["runs"] for point in curve] == [5, 10, 15, 20, 25, 30, 35, 40]
-  assert curve[-1] == found["reliability"]["memorization"]
+  curve = found.reliability.curve
+  assert [point.runs for point in curve] == [5, 10, 15, 20, 25, 30, 35, 40]
+  assert curve[-1] == found.reliability.memorization
 
 
 def test_too_few_runs_are_noted():
   (few,) = run_eagerly(_Compare(PairSelection(0.1, 0)), make_outcomes(0.5, range(10)))
-  assert few["expected_false_pairs"] > 1
-  assert few["note"].startswith("10 runs are few for these thresholds: about ")
+  assert few.expected_false_pairs > 1
+  assert few.note.startswith("10 runs are few for these thresholds: about ")
   (enough,) = run_eagerly(_Compare(PairSelection(0.5, 0.5)), make_outcomes(0.5, range(200)))
-  assert enough["expected_false_pairs"] < 1
-  assert enough["note"] is None
+  assert enough.expected_false_pairs < 1
+  assert enough.note is None
 
 
 def test_a_single_run_has_no_reliability():
   (found,) = run_eagerly(_Compare(PairSelection()), make_outcomes(0.5, [3]))
-  assert found["reliability"] == {
-    "memorization": {"runs": 1, "correlation": None, "spearman_brown": None},
-    "pairs_jaccard": None,
-    "curve": [],
-  }
+  assert found.reliability == Reliability(SplitHalf(1, None, None), None, ())

@@ -2,21 +2,14 @@ import numpy as np
 import pytest
 
 from beam_pipelines.storage.scores.columns import choose_ratio, read_cscores, read_influence
-from beam_pipelines.storage.scores.directory import ScoresDirectory
 from beam_pipelines.storage.scores.tables import make_table
 from files.errors import UsageError
+from tests.helpers.scores import make_ratio, publish_tables
 
 
 def _publish(path, runs=None, **tables):
-  directory = ScoresDirectory(str(path), "job")
-  parts = [
-    directory.stage(name, f"{number}", rows)
-    for name, all_rows in tables.items()
-    for number, rows in enumerate(all_rows)
-  ]
-  ratios = [{"subset_ratio": ratio, "runs": count} for ratio, count in (runs or {}).items()]
-  directory.publish(parts, {"experiment": "e", "ratios": ratios})
-  return str(path)
+  ratios = [make_ratio(ratio, count) for ratio, count in (runs or {}).items()]
+  return publish_tables(path, ratios=ratios, **tables)
 
 
 @pytest.mark.parametrize(

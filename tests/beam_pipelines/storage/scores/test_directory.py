@@ -1,78 +1,91 @@
+import shutil
+
 import pytest
 
-import files
-from beam_pipelines.storage.scores import directory as scores
-from beam_pipelines.storage.scores.directory import ScoresDirectory
+from beam_pipelines.storage.scores import directory
+from beam_pipelines.storage.scores.directory import check_owner, open_scores, read_table
 from beam_pipelines.storage.scores.tables import make_table
 from files.errors import UsageError
+from tests.helpers.scores import publish_tables
 
 
 def _skipped(*paths):
   return make_table("skipped", path=list(paths), reason=["bad"] * len(paths))
 
 
-def _publish(path, experiment, job, **parts):
-  directory = ScoresDirectory(str(path), job)
-  staged = [directory.stage("skipped", name, rows) for name, rows in parts.items()]
-  directory.publish(staged, {"experiment": experiment})
+@pytest.fixture
+def scores(tmp_path):
+  return publish_tables(tmp_path, skipped=[_skipped("a", "b"), _skipped("c")])
 
 
-def test_nothing_is_visible_before_publishing(tmp_path):
-  ScoresDirectory(str(tmp_path), "job").stage("skipped", "a", _skipped("x"))
-  assert scores.read_table(str(tmp_path), "skipped").num_rows == 0
-  with pytest.raises(UsageError, match=r"holds no manifest\.json: run `heldout score` first"):
-    scores.read_manifest(str(tmp_path))
+def test_a_table_is_its_parts_in_order(scores):
+  assert read_table(scores, "skipped")["path"].to_pylist() == ["a", "b", "c"]
+  assert read_table(scores, "cscores").num_rows == 0
 
 
-def test_publishing_replaces_all_parts_and_leaves_nothing_else(tmp_path):
-  _publish(tmp_path, "e", "job1", a=_skipped("1"), b=_skipped("2"))
-  ScoresDirectory(str(tmp_path), "killed").stage("skipped", "c", _skipped("3"))
-  _publish(tmp_path, "e", "job2", a=_skipped("4", "5"))
-  assert scores.read_table(str(tmp_path), "skipped")["path"].to_pylist() == ["4", "5"]
-  assert scores.read_manifest(str(tmp_path)) == {"experiment": "e", "complete": True}
-  found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
-  assert found == {"manifest.json", "skipped", "skipped/a.parquet"}
+def test_a_lost_part_is_missed(tmp_path, scores):
+  (tmp_path / "skipped" / "1.parquet").unlink()
+  with pytest.raises(UsageError, match=r"skipped/1\.parquet is missing: score again"):
+    read_table(scores, "skipped")
 
 
-def test_publishing_again_finishes_what_was_stopped(tmp_path):
-  directory = ScoresDirectory(str(tmp_path), "job")
-  parts = [directory.stage("skipped", name, _skipped(name)) for name in ("a", "b")]
-  files.move([(f"{tmp_path}/.staging-job/skipped/a.parquet", f"{tmp_path}/skipped/a.parquet")])
-  directory.publish(parts, {"experiment": "e"})
-  assert scores.read_table(str(tmp_path), "skipped")["path"].to_pylist() == ["a", "b"]
+@pytest.mark.parametrize("copy", ["skipped/2.parquet", "cscores/0.parquet"])
+def test_a_copied_part_is_not_counted_twice(tmp_path, scores, copy):
+  (tmp_path / copy).parent.mkdir(exist_ok=True)
+  shutil.copy(tmp_path / "skipped" / "1.parquet", tmp_path / copy)
+  with pytest.raises(UsageError, match=rf"{copy} is no part of these scores.*: take it away"):
+    read_table(scores, "skipped")
 
 
-def test_other_files_in_the_directory_stay(tmp_path):
+def test_a_part_of_another_size_is_noticed_before_reading(tmp_path, scores):
+  shutil.copy(tmp_path / "skipped" / "0.parquet", tmp_path / "skipped" / "1.parquet")
+  with pytest.raises(UsageError, match=r"1\.parquet has not the size that manifest\.json says"):
+    read_table(scores, "skipped")
+
+
+def test_a_flipped_bit_is_noticed(tmp_path, scores):
+  path = tmp_path / "skipped" / "1.parquet"
+  content = bytearray(path.read_bytes())
+  content[len(content) // 2] ^= 1
+  path.write_bytes(content)
+  with pytest.raises(UsageError, match=r"1\.parquet is not the file that manifest\.json names"):
+    read_table(scores, "skipped")
+
+
+def test_other_scores_published_while_reading_are_noticed(tmp_path, scores):
+  def read_slowly():
+    with open_scores(scores) as opened:
+      opened.table("skipped")
+      publish_tables(tmp_path, job="other", skipped=[_skipped("d")])
+
+  with pytest.raises(UsageError, match="other scores were published while these were read"):
+    read_slowly()
+
+
+def test_files_of_others_are_left_alone(tmp_path, scores):
   (tmp_path / "notes").mkdir()
   (tmp_path / "notes" / "mine.parquet").write_bytes(b"")
-  _publish(tmp_path, "e", "job", a=_skipped("1"))
+  publish_tables(tmp_path, job="other", skipped=[_skipped("d")])
   assert (tmp_path / "notes" / "mine.parquet").exists()
+  assert read_table(scores, "skipped")["path"].to_pylist() == ["d"]
 
 
 def test_a_directory_belongs_to_one_experiment(tmp_path):
-  scores.check_owner(str(tmp_path), "mine")
-  _publish(tmp_path, "mine", "job", a=_skipped("1"))
-  scores.check_owner(str(tmp_path), "mine")
+  check_owner(str(tmp_path), "mine")
+  publish_tables(tmp_path, "mine", skipped=_skipped("1"))
+  check_owner(str(tmp_path), "mine")
   with pytest.raises(UsageError, match="holds the tables of experiment mine"):
-    scores.check_owner(str(tmp_path), "other")
+    check_owner(str(tmp_path), "other")
 
 
-def test_tables_without_a_manifest_are_somebody_elses(tmp_path):
-  _publish(tmp_path, "mine", "job", a=_skipped("1"))
+def test_tables_without_a_manifest_are_somebody_elses(tmp_path, scores):
   (tmp_path / "manifest.json").unlink()
   with pytest.raises(UsageError, match=r"holds tables without a manifest\.json"):
-    scores.check_owner(str(tmp_path), "mine")
+    check_owner(scores, "e")
 
 
-def test_an_incomplete_publication_says_so(tmp_path):
-  files.write_json(str(tmp_path / "manifest.json"), {"experiment": "mine", "complete": False})
-  scores.check_owner(str(tmp_path), "mine")
-  with pytest.raises(UsageError, match="is incomplete: run `heldout score` again"):
-    scores.read_manifest(str(tmp_path))
-
-
-@pytest.mark.parametrize("content", [b"{", b"[]"])
-def test_a_broken_manifest_is_named(tmp_path, content):
-  (tmp_path / "manifest.json").write_bytes(content)
-  with pytest.raises(UsageError, match=r"manifest\.json is (not JSON|no manifest)"):
-    scores.read_manifest(str(tmp_path))
+def test_nothing_else_of_a_scores_directory_is_ours():
+  ours = ["examples/a.parquet", "influence.zarr/zarr.json", "influence.zarr/ratio-0.7/c/0/0"]
+  others = ["notes.parquet", "mine/a.parquet", "examples/a.csv", "examples/b/a.parquet"]
+  assert [directory.is_ours(name) for name in ours] == [True] * 3
+  assert [directory.is_ours(name) for name in others] == [False] * 4

@@ -1,0 +1,229 @@
+"""What `heldout score` is asked for, and what of it there is to do."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import datetime
+import importlib.metadata
+import platform
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from beam_pipelines.launch import checkpoint_source
+from beam_pipelines.storage.runs import aux_arrays
+from beam_pipelines.storage.runs.experiment import Listing, RunDirectory, RunKey, list_some_runs
+from beam_pipelines.storage.scores.directory import Scores, open_scores
+from beam_pipelines.storage.scores.manifest import (
+  Manifest,
+  Options,
+  Request,
+  StoredPart,
+  read_stub,
+)
+from beam_pipelines.storage.scores.staging import Staging
+from beam_pipelines.transforms.labels import Labels
+from beam_pipelines.transforms.pack_runs import choose_block_size
+from beam_pipelines.transforms.read_outcomes import SetSizes
+from beam_pipelines.transforms.select_pairs import PairSelection
+from files.errors import UsageError
+from image_datasets import ImageDataset, load_dataset
+
+if TYPE_CHECKING:
+  from beam_pipelines.transforms.evaluate_checkpoints import Evaluation
+
+_VERSIONS = ("heldout", "apache-beam", "numpy", "numba", "pyarrow", "tensorflow")
+
+_KEPT_OPTIONS = (
+  "precision",
+  "xla",
+  "batch_size",
+  "dense",
+  "correctness",
+  "strict",
+  "bigquery",
+  "bigquery_write",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scoring:
+  """What is asked for, and what of it there is to do.
+
+  Attributes:
+    request: what goes into the manifest.
+    staging: where the tables are staged.
+    selection: which pairs are selected.
+    listing: what the experiment holds.
+    unscored: the runs whose outcomes are read.
+    scored: what holds the outcomes of the others: parts of the scores that are appended to.
+    runs_scored: how many runs those are.
+    sizes: what every run must have; None for whatever most have.
+    labels: classes of the examples.
+    block_size: training examples per block.
+    evaluation: how checkpoints are evaluated; None reads recorded outcomes.
+    warnings: what is known to be odd before anything is read.
+  """
+
+  request: Request
+  staging: Staging
+  selection: PairSelection
+  listing: Listing
+  unscored: tuple[RunDirectory, ...]
+  scored: tuple[StoredPart, ...]
+  runs_scored: int
+  sizes: SetSizes | None
+  labels: Labels
+  block_size: int
+  evaluation: Evaluation | None
+  warnings: tuple[str, ...]
+
+  @property
+  def runs_listed(self) -> int:
+    """Inputs that will be used or skipped."""
+    return len(self.unscored) + self.runs_scored + len(self.listing.skipped)
+
+
+def plan_scoring(args: argparse.Namespace) -> Scoring:
+  """Looks at everything that the job depends on, and writes nothing.
+
+  Raises:
+    UsageError: something is missing, or does not go together.
+  """
+  selection = _selection(args)
+  staging = Staging.begin(args.scores, uuid.uuid4().hex)
+  request = _request(args, selection, staging.job)
+  dataset = load_dataset(args.dataset, args.data_dir) if args.dataset else None
+  evaluation = None
+  if args.source == "checkpoints":
+    evaluation = checkpoint_source.asked_evaluation(args, dataset)
+  listing = list_some_runs(args.experiment)
+  scored: set[RunKey] = set()
+  parts: tuple[StoredPart, ...] = ()
+  sizes = SetSizes(len(dataset.train), len(dataset.test)) if dataset else None
+  if args.append and read_stub(args.scores):
+    with open_scores(args.scores) as former:
+      _check_appendable(former.manifest, request)
+      scored = _runs_of(former)
+      parts = former.manifest.parts_of("outcomes")
+      sizes = _sizes_of(former.manifest, sizes, args)
+  unscored = tuple(run for run in listing.runs if run.key not in scored)
+  most_runs = max(Counter(key.subset_ratio for key in {*scored, *_keys(listing)}).values())
+  return Scoring(
+    request,
+    staging,
+    selection,
+    listing,
+    unscored,
+    parts,
+    len(scored),
+    sizes,
+    _labels(dataset),
+    choose_block_size(args.worker_memory, most_runs, _num_test(sizes, unscored), args.dense),
+    evaluation,
+    warnings=(),
+  )
+
+
+def _keys(listing: Listing) -> Iterator[RunKey]:
+  return (run.key for run in listing.runs)
+
+
+def _runs_of(scores: Scores) -> set[RunKey]:
+  rows = scores.table("outcomes").select(["subset_ratio", "run"]).to_pylist()
+  return {RunKey(**row) for row in rows}
+
+
+def _sizes_of(former: Manifest, sizes: SetSizes | None, args: argparse.Namespace) -> SetSizes:
+  """Returns the sizes of the scores that are appended to.
+
+  Raises:
+    UsageError: they are not those of the data set.
+  """
+  scored = SetSizes(former.examples.train, former.examples.test)
+  if sizes not in (None, scored):
+    raise UsageError(
+      f"--append: {args.scores} holds scores of {scored.num_train:,} training and "
+      f"{scored.num_test:,} test examples, which is not --dataset={args.dataset}"
+    )
+  return scored
+
+
+def _check_appendable(former: Manifest, request: Request) -> None:
+  """Makes sure that old and new outcomes are of one kind, so that they may be counted together.
+
+  Raises:
+    UsageError: they are not.
+  """
+  for name, was, now in (
+    ("source", former.source, request.source),
+    ("dataset", former.dataset, request.dataset),
+    ("model", former.model, request.model),
+    ("precision", former.options.precision, request.options.precision),
+  ):
+    if was != now:
+      raise UsageError(
+        f"--append: the scores there were made with {_flag(name, was)}, not {_flag(name, now)}: "
+        "use the same, or score anew without --append"
+      )
+
+
+def _flag(name: str, value: str | None) -> str:
+  return f"--{name}={value}" if value else f"no --{name}"
+
+
+def _num_test(sizes: SetSizes | None, runs: Sequence[RunDirectory]) -> int:
+  """Returns the number of test examples, from the first readable run if need be."""
+  if sizes is not None:
+    return sizes.num_test
+  for run in runs:
+    with contextlib.suppress(aux_arrays.AuxArraysError):
+      return aux_arrays.read(run).num_test
+  return 0
+
+
+def _selection(args: argparse.Namespace) -> PairSelection:
+  pairs = args.pairs or ("same_class" if args.dataset else "all")
+  if pairs == "same_class" and not args.dataset:
+    raise UsageError("--pairs=same_class needs labels: give --dataset, or use --pairs=all")
+  if args.top_k is not None and args.top_k < 1:
+    raise UsageError(f"--top_k={args.top_k}: at least one pair is kept per example")
+  for name in ("min_influence", "min_memorization"):
+    if not -1 <= getattr(args, name) <= 1:
+      raise UsageError(f"--{name}={getattr(args, name)}: scores lie between -1 and 1")
+  return PairSelection(args.min_influence, args.min_memorization, pairs == "same_class", args.top_k)
+
+
+def _labels(dataset: ImageDataset | None) -> Labels:
+  if dataset is None:
+    return Labels(None, None)
+  smallest = np.min_scalar_type(dataset.num_classes)  # the labels travel with the job description
+  return Labels(dataset.train.labels.astype(smallest), dataset.test.labels.astype(smallest))
+
+
+def _request(args: argparse.Namespace, selection: PairSelection, job: str) -> Request:
+  return Request(
+    experiment=args.experiment,
+    job=job,
+    created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    source=args.source,
+    dataset=args.dataset,
+    model=args.model,
+    options=Options(
+      pairs="same_class" if selection.same_class else "all",
+      min_influence=selection.min_influence,
+      min_memorization=selection.min_memorization,
+      top_k=selection.top_k,
+      gpu=args.gpu and args.gpu.name,
+      **{name: getattr(args, name) for name in _KEPT_OPTIONS},
+    ),
+    versions={
+      "python": platform.python_version(),
+      **{name: importlib.metadata.version(name) for name in _VERSIONS},
+    },
+  )

@@ -1,0 +1,87 @@
+"""Score tables to read, published without a job."""
+
+import dataclasses
+
+from beam_pipelines.storage.scores.manifest import (
+  Examples,
+  Manifest,
+  Options,
+  RatioSummary,
+  Reliability,
+  Request,
+  SplitHalf,
+  count_rows,
+)
+from beam_pipelines.storage.scores.publication import publish
+from beam_pipelines.storage.scores.staging import Staging
+
+
+def make_request(experiment="e", job="job", **options):
+  """Returns what a command with a few options asks for."""
+  asked = {
+    "pairs": "all",
+    "min_influence": 0.15,
+    "min_memorization": 0.25,
+    "top_k": None,
+    "precision": "float32",
+    "xla": False,
+    "batch_size": None,
+    "gpu": None,
+    "dense": False,
+    "correctness": False,
+    "strict": False,
+    "bigquery": None,
+    "bigquery_write": "replace",
+  }
+  return Request(
+    experiment=experiment,
+    job=job,
+    created="2026-11-25T10:00:00+00:00",
+    source="recorded",
+    dataset=None,
+    model=None,
+    options=Options(**{**asked, **options}),
+    versions={"python": "3.11"},
+  )
+
+
+def make_ratio(subset_ratio, runs=2):
+  """Returns what a manifest says of a subset ratio."""
+  half = SplitHalf(runs, None, None)
+  return RatioSummary(subset_ratio, runs, Reliability(half, None, ()), 0.0, None)
+
+
+def make_manifest(parts=(), request=None, ratios=(), examples=(0, 0), **changes):
+  """Returns the manifest of parts, which need not be all that a job writes."""
+  request = request or make_request()
+  rows = count_rows(tuple(parts))
+  fields = {
+    "examples": Examples(*examples),
+    "runs_listed": rows.get("runs", 0) + rows.get("skipped", 0),
+    "runs_used": rows.get("runs", 0),
+    "runs_skipped": rows.get("skipped", 0),
+    "ratios": tuple(ratios),
+    "warnings": (),
+    "rows": rows,
+    "parts": tuple(sorted(parts)),
+  }
+  asked = {field.name: getattr(request, field.name) for field in dataclasses.fields(Request)}
+  return Manifest(**asked, **{**fields, **changes})
+
+
+def stage_tables(path, job="job", **tables):
+  """Stages tables, each a list of the rows of its parts, or one; returns staging and parts."""
+  staging = Staging.begin(str(path), job)
+  parts = [
+    staging.stage(name, f"{number}", rows)
+    for name, all_rows in tables.items()
+    for number, rows in enumerate(all_rows if isinstance(all_rows, list) else [all_rows])
+  ]
+  return staging, parts
+
+
+def publish_tables(path, experiment="e", job="job", ratios=(), **tables):
+  """Publishes such tables, and returns the scores directory."""
+  staging, parts = stage_tables(path, job, **tables)
+  publish(staging, make_manifest(parts, make_request(experiment, job), ratios))
+  return str(path)
