@@ -21,7 +21,7 @@ from beam_pipelines.storage.scores.manifest import (
   read_manifest,
   read_stub,
 )
-from beam_pipelines.storage.scores.publication import finish_publication
+from beam_pipelines.storage.scores.publication import abandon, finish_publication
 from beam_pipelines.storage.scores.staging import ANY, Staging
 from beam_pipelines.storage.scores.tables import SCORE_TABLES
 from beam_pipelines.transforms.read_outcomes import (
@@ -102,7 +102,7 @@ def _staged(staging: Staging, job: Job) -> Iterator[None]:
     raise UsageError(reason) from error
   finally:
     if not job.may_still_run:
-      staging.discard()
+      abandon(staging)
 
 
 def _source(

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -7,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import zarr
 
+import files
 from beam_pipelines import cli
 from tests.helpers.cases import write_broken_runs
 from tests.helpers.outcomes import (

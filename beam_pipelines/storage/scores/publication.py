@@ -95,6 +95,13 @@ def publish(staging: Staging, manifest: Manifest) -> None:
   _finish(scores, pending)
 
 
+def abandon(staging: Staging) -> None:
+  """Deletes what a job has staged, unless its publication has begun: then somebody finishes it."""
+  pending = _read(staging.scores)
+  if pending is None or pending.manifest.job != staging.job:
+    staging.discard()
+
+
 def finish_publication(scores: str) -> bool:
   """Carries a publication to its end that was stopped in the midst; returns whether there was one.
 
