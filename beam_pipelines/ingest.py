@@ -14,9 +14,10 @@ from tqdm import tqdm
 
 import files
 from beam_pipelines.launch import arguments, command
-from beam_pipelines.storage.runs.archive import ArchiveError, RunArchive, explained_damage
+from beam_pipelines.storage.runs.archive import RunArchive
 from beam_pipelines.storage.runs.experiment import AUX_ARRAYS, RunDirectory, list_runs
 from beam_pipelines.storage.runs.run_writer import RunWriter
+from beam_pipelines.storage.runs.tar_stream import ArchiveError
 from files.errors import UsageError
 from files.read_ahead import read_ahead
 
@@ -123,7 +124,6 @@ def _write_runs(
     tqdm(total=archive.size, unit="B", unit_scale=True, disable=None, leave=False) as bar,
     closing(read_ahead(_hashed_chunks(archive.path, digest, bar), _CHUNKS_AHEAD)) as chunks,
     RunWriter(experiment, there) as writer,
-    explained_damage(),
   ):
     run_archive = RunArchive(chunks)
     for file in run_archive:

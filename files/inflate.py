@@ -29,59 +29,61 @@ def ordinary_limit(packed_bytes: int) -> int:
 
 
 def gunzip(content: bytes, limit: int | None = None) -> bytes:
-  """Returns what a gzip file in memory holds, in little more memory than that.
+  """Returns what a gzip file in memory holds, in little more memory than twice that.
 
   Args:
-    content: the file: gzip members, and zeros as padding between and after them.
+    content: the file: gzip members, with zeros as padding between and after them.
     limit: the most bytes that it may unpack to. None: `ordinary_limit` of its size.
 
   Raises:
-    InflateError: it unpacks to more, is cut short, damaged, or no gzip.
+    InflateError: it unpacks to more, is cut short, damaged, or no gzip file.
   """
   limit = ordinary_limit(len(content)) if limit is None else limit
-  too_much = InflateError(f"unpacks to more than {limit:,} bytes")
   # A member ends with its size, modulo 2^32: an honest one is refused before it is unpacked.
   if int.from_bytes(content[-4:], "little") > limit:
-    raise too_much
-  unpacked = bytearray()
-  try:
-    for block in gunzip_blocks([content]):
-      if len(unpacked) + len(block) > limit:
-        raise too_much
-      unpacked += block
-  except EOFError as error:
-    raise InflateError("ends in the middle: it was cut short") from error
-  except zlib.error as error:
-    raise InflateError(f"is damaged, or no gzip file: {error}") from error
-  return bytes(unpacked)
+    raise _too_much(limit)
+  return b"".join(gunzip_blocks([content], limit))
 
 
-def gunzip_blocks(compressed: Iterable[bytes]) -> Iterator[bytes]:
+def gunzip_blocks(compressed: Iterable[bytes], limit: int | None = None) -> Iterator[bytes]:
   """Inflates gzip members in large blocks: `gzip.GzipFile` takes 8 KB at a time.
 
   Args:
     compressed: the file, in pieces of any size.
+    limit: the most bytes that it may unpack to. None: `ordinary_limit` of what was drawn of it.
 
   Raises:
-    EOFError: it ends within a member.
-    zlib.error: it is damaged, or no gzip.
+    InflateError: it unpacks to more, is cut short, damaged, or no gzip file.
   """
+  packed_bytes = unpacked_bytes = 0
   inflate, bite = zlib.decompressobj(_GZIP), _FIRST_PACKED_BYTES
-  for piece in compressed:
-    start = 0
-    while start < len(piece):
-      block = piece[start : start + bite]
-      start, bite = start + len(block), _PACKED_BYTES
-      if inflate.eof:
-        block = block.lstrip(b"\0")  # padding
-      while block:
+  try:
+    for piece in compressed:
+      packed_bytes += len(piece)
+      most = ordinary_limit(packed_bytes) if limit is None else limit
+      start = 0
+      while start < len(piece):
+        block = piece[start : start + bite]
+        start, bite = start + len(block), _PACKED_BYTES
         if inflate.eof:
-          inflate, bite = zlib.decompressobj(_GZIP), _FIRST_PACKED_BYTES
-        if unpacked := inflate.decompress(block, _UNPACKED_BYTES):
-          yield unpacked
-        block = inflate.unconsumed_tail or inflate.unused_data.lstrip(b"\0")
+          block = block.lstrip(b"\0")  # padding
+        while block:
+          if inflate.eof:
+            inflate, bite = zlib.decompressobj(_GZIP), _FIRST_PACKED_BYTES
+          if unpacked := inflate.decompress(block, _UNPACKED_BYTES):
+            unpacked_bytes += len(unpacked)
+            if unpacked_bytes > most:
+              raise _too_much(most)
+            yield unpacked
+          block = inflate.unconsumed_tail or inflate.unused_data.lstrip(b"\0")
+  except zlib.error as error:
+    raise InflateError(f"is damaged, or not packed by gzip: {error}") from error
   if not inflate.eof:
-    raise EOFError
+    raise InflateError("ends in the middle: it was cut short")
+
+
+def _too_much(limit: int) -> InflateError:
+  return InflateError(f"unpacks to more than {limit:,} bytes: it is not to be trusted")
 
 
 def inflate_start(packed: memoryview, size: int) -> bytes:

@@ -245,7 +245,7 @@ def test_flags_that_do_not_say_what_to_do(tmp_path, capsys, flags, message):
 def test_what_is_no_archive_is_an_error(tmp_path, capsys):
   (tmp_path / "x").write_bytes(b"no archive")
   assert _ingest(tmp_path / "x", tmp_path / "e") == 2
-  assert _error(capsys).startswith(f"{tmp_path}/x: is damaged, or no .tar.gz: ")
+  assert _error(capsys).startswith(f"{tmp_path}/x: is damaged, or not packed by gzip: ")
 
 
 def test_released_archives_are_known_by_name(archive, tmp_path, capsys, monkeypatch):

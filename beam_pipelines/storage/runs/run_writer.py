@@ -11,13 +11,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
 import files
-from beam_pipelines.storage.runs.archive import ArchiveError, RunFile
+from beam_pipelines.storage.runs.archive import RunFile
 from beam_pipelines.storage.runs.experiment import (
   AUX_ARRAYS,
   LARGEST_AUX_BYTES,
   RunDirectory,
   RunKey,
 )
+from beam_pipelines.storage.runs.tar_stream import ArchiveError
 
 _CONCURRENT_WRITES = 8
 _WHOLE_BYTES = 1 << 24

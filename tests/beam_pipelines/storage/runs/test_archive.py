@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beam_pipelines.storage.runs.archive import ArchiveError, RunArchive, explained_damage
+from beam_pipelines.storage.runs.archive import RunArchive
 from beam_pipelines.storage.runs.experiment import RunKey
+from beam_pipelines.storage.runs.tar_stream import ArchiveError
 from tests.helpers.archives import make_archive, member, run_members
 
 KEYS = [RunKey(0.1, 3), RunKey(0.7, 0), RunKey(0.7, 12)]
@@ -21,11 +22,10 @@ def _read(*pieces):
   """Returns what is read before an error, and the error or None."""
   files = []
   try:
-    with explained_damage():
-      for file in RunArchive(pieces):
-        content = file.content.read()
-        assert len(content) == file.size
-        files.append((file.key, file.name, content))
+    for file in RunArchive(pieces):
+      content = file.content.read()
+      assert len(content) == file.size
+      files.append((file.key, file.name, content))
   except ArchiveError as error:
     return files, str(error)
   return files, None
@@ -139,7 +139,7 @@ def test_wherever_it_is_cut_it_says_so_and_gives_what_was_whole():
 def test_a_file_that_was_cut_before_it_was_compressed_is_an_error():
   tar = gzip.decompress(ARCHIVE)
   files, error = _read(gzip.compress(tar[: tar.index(GOOD[1][2]) + 10]))
-  assert error == "is damaged, or no .tar.gz: unexpected end of data"
+  assert error == "is damaged, or no .tar.gz: it ends in the middle of a member"
   assert files == GOOD[:1]
 
 
@@ -159,13 +159,26 @@ def test_a_damaged_header_is_not_taken_for_the_end():
   second_file = tar.index(b"data-00000") // 512 * 512
   tar[second_file] ^= 1
   files, error = _read(gzip.compress(tar))
-  assert error == "is damaged: there is more after what looks like its end"
+  assert error == "is damaged, or no .tar.gz: bad checksum"
   assert files == GOOD[:1]
 
 
-@pytest.mark.parametrize("content", [b"not gzip at all", gzip.compress(b"not tar" * 1000)])
-def test_what_is_no_archive_is_an_error(content):
-  assert _read(content)[1].startswith("is damaged, or no .tar.gz: ")
+def test_what_follows_the_end_must_be_padding():
+  tar = gzip.decompress(ARCHIVE)
+  _, error = _read(gzip.compress(tar + tar))
+  assert error == "is damaged: there is more after what looks like its end"
+
+
+@pytest.mark.parametrize(
+  ("content", "message"),
+  [
+    (b"not gzip at all", "is damaged, or not packed by gzip: "),
+    (gzip.compress(b"not tar" * 1000), "is damaged, or no .tar.gz: "),
+    (gzip.compress(b"not tar"), "is damaged, or no .tar.gz: "),
+  ],
+)
+def test_what_is_no_archive_is_an_error(content, message):
+  assert _read(content)[1].startswith(message)
 
 
 def test_an_empty_file_is_cut_short():
