@@ -16,12 +16,14 @@ import files
 from beam_pipelines.launch import arguments, command
 from beam_pipelines.storage.runs.archive import RunArchive
 from beam_pipelines.storage.runs.experiment import AUX_ARRAYS, RunDirectory, list_runs
+from beam_pipelines.storage.runs.notes import read_note
 from beam_pipelines.storage.runs.run_writer import RunWriter
 from beam_pipelines.storage.runs.tar_stream import ArchiveError
 from files.errors import UsageError
 from files.read_ahead import read_ahead
 
 INGESTION = "ingest.json"
+_NOTE = {"archive": str, "md5": str, "state": str, "runs": int}
 
 # https://github.com/google-research/heldout-influence-estimation
 RELEASED = {
@@ -146,7 +148,7 @@ def _check_note(archive: _Archive, experiment: str) -> dict[str, Any]:
     raise UsageError(
       f"--experiment={experiment} holds runs that were not ingested: choose another directory"
     )
-  note = files.read_json(path)
+  note = read_note(path, _NOTE)
   if note["md5"] != archive.md5:
     raise UsageError(
       f"--experiment={experiment} holds runs of another archive, {note['archive']} with MD5 sum "

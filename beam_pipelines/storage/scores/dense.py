@@ -17,6 +17,7 @@ from zarr.errors import ArrayNotFoundError, GroupNotFoundError
 from zarr.storage import MemoryStore
 
 import files
+from beam_pipelines.storage.scores.damage import explained_damage
 from files.errors import UsageError
 
 GROUP = "influence.zarr"
@@ -105,7 +106,11 @@ def write_rows(group: str, subset_ratio: float, start: int, influence: np.ndarra
   name = array_name(subset_ratio)
   matrix = zarr.open_array(_store(group), path=name, mode="r+")
   matrix[start : start + len(influence)] = influence
-  return f"{name}/c/{start // matrix.chunks[0]}/0"
+  return _chunk_file(matrix, start)
+
+
+def _chunk_file(matrix: zarr.Array, start: int) -> str:
+  return f"{matrix.path}/c/{start // matrix.chunks[0]}/0"
 
 
 def read_dense(scores: str, subset_ratio: float) -> zarr.Array:
@@ -114,20 +119,37 @@ def read_dense(scores: str, subset_ratio: float) -> zarr.Array:
   Nothing is read before it is sliced.
 
   Raises:
-    UsageError: the scores directory holds no such matrix.
+    UsageError: the scores directory holds no such matrix, or what describes it is damaged.
   """
   name = array_name(subset_ratio)
+  group = files.join(scores, GROUP)
+  missing = (ArrayNotFoundError, GroupNotFoundError, FileNotFoundError)
   try:
-    return zarr.open_array(_store(files.join(scores, GROUP)), path=name, mode="r")
-  except (ArrayNotFoundError, GroupNotFoundError, FileNotFoundError):
+    with explained_damage(files.join(group, name, "zarr.json"), passing=(OSError, *missing)):
+      matrix = zarr.open_array(_store(group), path=name, mode="r")
+      if matrix.ndim != 2 or matrix.dtype != np.float32:
+        raise ValueError(f"{matrix.dtype} of shape {matrix.shape}")
+      return matrix
+  except missing:
     raise UsageError(
       f"{scores} holds no dense influence at ratio {subset_ratio} ({GROUP}/{name}): "
       "run `heldout score --dense`"
     ) from None
 
 
-def row_blocks(matrix: zarr.Array) -> Iterator[tuple[slice, np.ndarray]]:
-  """Reads a matrix once, in blocks of its chunks' rows: yields which rows, and the rows."""
+def row_blocks(scores: str, matrix: zarr.Array) -> Iterator[tuple[slice, np.ndarray]]:
+  """Reads a matrix once, in blocks of its chunks' rows: yields which rows, and the rows.
+
+  Args:
+    scores: the scores directory.
+    matrix: what `read_dense` returns for it.
+
+  Raises:
+    UsageError: a chunk is damaged.
+  """
   for start in range(0, matrix.shape[0], matrix.chunks[0]):
     rows = slice(start, min(start + matrix.chunks[0], matrix.shape[0]))
-    yield rows, np.asarray(matrix[rows])
+    chunk = files.join(scores, GROUP, _chunk_file(matrix, start))
+    with explained_damage(chunk, passing=(OSError,)):
+      block = np.asarray(matrix[rows])
+    yield rows, block

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 import files
 from beam_pipelines.storage.scores import dense
+from beam_pipelines.storage.scores.damage import explained_damage
 from beam_pipelines.storage.scores.tables import SCORE_TABLES
 from files.errors import UsageError
 
@@ -150,8 +151,14 @@ def list_parts(scores: str, name: str) -> list[str]:
 
 
 def read_part(path: str) -> pa.Table:
-  """Returns the rows of one of a score table's Parquet files."""
-  return pq.read_table(io.BytesIO(files.read_bytes(path)))
+  """Returns the rows of one of a score table's Parquet files.
+
+  Raises:
+    UsageError: it is damaged.
+  """
+  content = io.BytesIO(files.read_bytes(path))
+  with explained_damage(path):
+    return pq.read_table(content)
 
 
 def _is_table_file(name: str) -> bool:

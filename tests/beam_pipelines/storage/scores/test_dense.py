@@ -18,7 +18,7 @@ def influence(tmp_path):
 
 
 def test_blocks_cover_every_row_once(influence):
-  blocks = list(row_blocks(read_dense(influence, 0.7)))
+  blocks = list(row_blocks(influence, read_dense(influence, 0.7)))
   assert [rows for rows, _ in blocks] == [slice(0, 2), slice(2, 4), slice(4, 5)]
   expected = np.append(np.arange(12.0), [np.nan] * 3).reshape(5, 3)
   whole = np.concatenate([block for _, block in blocks])
