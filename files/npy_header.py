@@ -29,6 +29,7 @@ _LITERALS = re.compile(
   r"""(?:'[^'\\\n]*'|"[^"\\\n]*"|True|False|[0-9]{1,40}(?![0-9])|[()\[\]{},:\s])*+"""
 )
 _MOST_BRACKETS = 64
+_MOST_DIMENSIONS = 64
 _LONG = re.compile(r"\b([0-9]+)L\b")  # how Python 2 wrote sizes
 _PLAIN = re.compile(r"[<>=|]?(?:\?|[a-zA-Z][a-zA-Z]{0,10}[0-9]{0,10}(?:\[[0-9a-zA-Z]{1,10}\])?)")
 _KINDS = {
@@ -109,7 +110,13 @@ def _parse(content: bytes, encoding: str) -> tuple[np.dtype, tuple[int, ...], bo
   except (ValueError, SyntaxError, TypeError, KeyError, AttributeError) as error:
     excerpt = content[:100].decode("latin1").strip()
     raise HeaderError(f"has a damaged header: {excerpt!r}") from error
-  return _parse_dtype(descr), _checked_shape(shape), fortran_order
+  dtype = _parse_dtype(descr)
+  # NumPy multiplies the sizes that are not 0, even of an array without elements.
+  total = math.prod(size for size in shape if size) * dtype.itemsize
+  if total > np.iinfo(np.intp).max or len(shape) > _MOST_DIMENSIONS:
+    excerpt = str(shape) if len(str(shape)) <= 60 else f"{str(shape)[:60]}…"
+    raise HeaderError(f"has the shape {excerpt}, which NumPy cannot hold")
+  return dtype, shape, fortran_order
 
 
 def _parse_dtype(descr: object) -> np.dtype:
@@ -124,13 +131,3 @@ def _parse_dtype(descr: object) -> np.dtype:
   if not dtype.itemsize:
     raise HeaderError(f"is of dtype {descr!r}, which takes no bytes")
   return dtype
-
-
-def _checked_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-  # The empty sides count as well: NumPy multiplies the others.
-  sizes = math.prod(size for size in shape if size)
-  if len(shape) > 32 or sizes > np.iinfo(np.int64).max // 1024:
-    excerpt = str(shape)
-    excerpt = excerpt if len(excerpt) <= 60 else f"{excerpt[:60]}…"
-    raise HeaderError(f"has the shape {excerpt}, which no memory holds")
-  return shape

@@ -27,7 +27,7 @@ def explained_damage(path: str, *, passing: tuple[type[Exception], ...] = ()) ->
   except passing:
     raise
   except Exception as error:
-    reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+    reason = str(error).strip().partition("\n")[0].rstrip(".")[:200] or type(error).__name__
     raise UsageError(
       f"{path} is damaged ({reason}): score again, or fetch the scores again"
     ) from error

@@ -158,7 +158,11 @@ def read_part(path: str) -> pa.Table:
   """
   content = io.BytesIO(files.read_bytes(path))
   with explained_damage(path):
-    return pq.read_table(content)
+    table = pq.read_table(content)
+    table.validate(full=True)
+    if len({*table.column_names}) < table.num_columns:
+      raise ValueError("two columns have one name")
+  return table
 
 
 def _is_table_file(name: str) -> bool:
