@@ -108,8 +108,8 @@ def _parse(content: bytes, encoding: str) -> tuple[np.dtype, tuple[int, ...], bo
     if not isinstance(shape, tuple) or not all(type(size) is int for size in shape):
       raise ValueError
   except (ValueError, SyntaxError, TypeError, KeyError, AttributeError) as error:
-    excerpt = content[:100].decode("latin1").strip()
-    raise HeaderError(f"has a damaged header: {excerpt!r}") from error
+    excerpt = ascii(content[:100].decode("latin1").strip())
+    raise HeaderError(f"has a damaged header: {excerpt[:100]}") from error
   dtype = _parse_dtype(descr)
   # NumPy multiplies the sizes that are not 0, even of an array without elements.
   total = math.prod(size for size in shape if size) * dtype.itemsize

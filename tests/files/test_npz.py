@@ -217,7 +217,7 @@ def test_arrays_that_share_bytes_are_an_error():
     ("'" * 9000, "has a damaged header"),
     ("3", "has a damaged header"),
     ("{[]: 1}", "has a damaged header"),
-    ("", "has a damaged header: ''"),
+    ("", "has a damaged header: ''$"),
     (_header() + " " * 60_000, "has a header of 60,0.. bytes: NumPy accepts"),
   ],
 )
