@@ -3,6 +3,7 @@ import io
 import itertools
 import tarfile
 import tracemalloc
+from collections import deque
 
 import pytest
 from hypothesis import given, settings
@@ -75,9 +76,10 @@ def test_ratio_and_run_are_numbers_not_names():
 
 def test_other_files_are_left_out_and_counted():
   names = ["README", "top/0.7/notes", "top/0.7/best/x", "1.0/3/x", "0.0/3/x", "0.7/3", "nan/1/x"]
+  names += [f"0.{'9' * 20}/1/x", f"0.{'1' * 4000}/1/x", f"0.7/{'1' * 4000}/x"]
   archive = RunArchive([make_archive([*map(member, names), *MEMBERS])])
   assert [file.key for file in archive][::3] == KEYS
-  assert (archive.left_out, archive.first_left_out) == (7, "README")
+  assert (archive.left_out, archive.first_left_out) == (10, "README")
 
 
 @pytest.mark.parametrize(
@@ -112,6 +114,11 @@ def test_a_member_that_could_do_harm_is_refused_by_name(bad, reason):
   files, error = _read(make_archive([*first, bad, *last]))
   assert error.startswith(reason)
   assert files == GOOD[:3]
+
+
+def test_a_name_longer_than_any_path_is_refused():
+  _, error = _read(make_archive([member("0.7/1/" + "x" * 5000)]))
+  assert error == f"{'0.7/1/' + 'x' * 54!r}… has 5,006 characters: no file's name is as long"
 
 
 @pytest.mark.parametrize("again", ["0.7/1/x", "./0.7/1/x", "0.70/01/x"])
@@ -207,3 +214,13 @@ def test_what_unpacks_to_much_more_is_not_held_in_memory():
   tracemalloc.stop()
   assert file.size == zeros
   assert peak < zeros / 4
+
+
+def test_what_unpacks_to_more_than_runs_can_hold_is_refused():
+  zeros = gzip.compress(bytes(1 << 24))
+  header = tarfile.TarInfo("0.7/1/zeros")
+  header.size = 1 << 40
+  files = iter(RunArchive([gzip.compress(header.tobuf(tarfile.GNU_FORMAT)), *[zeros] * 40]))
+  file = next(files)
+  with pytest.raises(ArchiveError, match=r"unpacks to more than .* it is not to be trusted"):
+    deque(iter(lambda: file.content.read(1 << 20), b""), 0)

@@ -1,5 +1,6 @@
 import dataclasses
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from beam_pipelines.storage.runs import aux_arrays
 from beam_pipelines.storage.runs.aux_arrays import AuxArraysError
 from beam_pipelines.storage.runs.experiment import RunKey, list_runs
 from beam_pipelines.storage.runs.outcome import RunOutcome
+from tests.helpers.mutations import mutate
 
 KEY = RunKey(0.7, 3)
 
@@ -92,6 +94,73 @@ def test_what_is_encoded_is_decoded(data):
 def test_says_what_is_wrong(changes, message):
   with pytest.raises(AuxArraysError, match=message):
     aux_arrays.decode(KEY, _npz(_arrays(**changes)))
+
+
+@pytest.mark.parametrize(
+  "extra",
+  [np.array([{"learning_rate": 0.1}]), np.zeros(2, [("a", "i4")]), np.array("note")],
+  ids=["objects", "structure", "string"],
+)
+def test_other_arrays_are_ignored(extra):
+  expected = aux_arrays.decode(KEY, _npz(_arrays()))
+  assert aux_arrays.decode(KEY, _npz(_arrays(extra=extra))) == expected
+  encrypted = bytearray(_npz(_arrays(extra=extra)))
+  encrypted[encrypted.rindex(b"PK\1\2") + 8] |= 1
+  assert aux_arrays.decode(KEY, bytes(encrypted)) == expected
+
+
+def test_a_bool_is_0_or_1():
+  content = _npz(_arrays(correctness_test=np.array([1, 7], np.uint8).view(bool)))
+  with pytest.raises(AuxArraysError, match="correctness_test holds values other than 0 and 1"):
+    aux_arrays.decode(KEY, content)
+
+
+def _peak(function, *arguments):
+  """Returns how many bytes were taken at most until an `AuxArraysError`, and its message."""
+  tracemalloc.start()
+  with pytest.raises(AuxArraysError) as caught:
+    function(*arguments)
+  _, peak = tracemalloc.get_traced_memory()
+  tracemalloc.stop()
+  return peak, str(caught.value)
+
+
+def test_a_bomb_is_refused_before_it_takes_memory():
+  buffer = io.BytesIO()
+  np.savez_compressed(buffer, **_arrays(correctness_test=np.zeros(1 << 28, bool)))
+  peak, message = _peak(aux_arrays.decode, KEY, buffer.getvalue())
+  assert message == (
+    "aux_arrays.npz cannot be read as npz: array correctness_test has 268,435,584 bytes, where all "
+    "arrays together may have 268,435,456"
+  )
+  assert peak < 1 << 20
+
+
+def test_a_file_of_absurd_size_is_not_fetched(tmp_path):
+  run = _run(tmp_path, b"")
+  with open(run.aux_arrays_path, "wb") as file:
+    file.truncate(1 << 33)
+  (run,) = list_runs(str(tmp_path)).runs
+  peak, message = _peak(aux_arrays.fetch, run)
+  assert message == (
+    "aux_arrays.npz has 8,589,934,592 bytes: a recorded outcome has at most 268,435,456"
+  )
+  assert peak < 1 << 20
+
+
+def test_no_fault_shows_in_another_error():
+  content = _npz(_arrays(extra=np.array([None]), index_removed=np.array([1], ">i4")))
+  expected = aux_arrays.decode(KEY, content)
+  spots = tuple(i for i in range(len(content)) if content.startswith((b"PK", b"\x93NUMPY"), i))
+  messages = []
+  for damaged in mutate(content, seed=0, count=2000, spots=spots):
+    try:
+      assert aux_arrays.decode(KEY, damaged) == expected
+    except AuxArraysError as error:
+      messages.append(str(error))
+  assert len(messages) > 1000
+  assert all(message.startswith("aux_arrays.npz ") for message in messages)
+  assert not any("\n" in message for message in messages)
 
 
 @pytest.mark.parametrize("share", [0, 0.01, 0.3, 0.9, 0.99])
