@@ -21,6 +21,10 @@ from files.npz import NpzError, read_arrays
 
 SPLITS = ("train", "removed", "test")
 
+# Sorted indices as int64 and a correctness of ones as float64 pack to a tenth of their size.
+_PACKED_FACTOR = 32
+_ALWAYS_BYTES = 1 << 24
+
 _SUBSET = "subsample_idx"
 _ARRAYS = (*(f"{kind}_{split}" for kind in ("correctness", "index") for split in SPLITS), _SUBSET)
 
@@ -76,14 +80,15 @@ def decode(key: RunKey, content: bytes) -> RunOutcome:
       not 0 or 1, or `subsample_idx` and `index_train` are different sets.
   """
   arrays = _load(content, _ARRAYS)
-  correct = {split: _read_correctness(arrays, split) for split in SPLITS}
   index = {split: _read_index(arrays, f"index_{split}") for split in SPLITS}
   for split in SPLITS:
-    if len(correct[split]) != len(index[split]):
+    entries = len(_read_array(arrays, f"correctness_{split}"))
+    if entries != len(index[split]):
       raise AuxArraysError(
-        f"correctness_{split} has {len(correct[split]):,} entries and index_{split} "
+        f"correctness_{split} has {entries:,} entries and index_{split} "
         f"{len(index[split]):,}: they must agree"
       )
+  correct = {split: _read_correctness(arrays, split) for split in SPLITS}
   num_train = len(index["train"]) + len(index["removed"])
   in_subset = _membership(index["train"], num_train, "index_train")
   removed = _membership(index["removed"], num_train, "index_removed")
@@ -150,8 +155,9 @@ def _decode_subset(content: bytes, num_train: int) -> np.ndarray:
 
 
 def _load(content: bytes, names: Collection[str]) -> dict[str, np.ndarray]:
+  limit = min(LARGEST_AUX_BYTES, _ALWAYS_BYTES + _PACKED_FACTOR * len(content))
   try:
-    return read_arrays(content, names, limit=LARGEST_AUX_BYTES)
+    return read_arrays(content, names, limit=limit)
   except NpzError as error:
     raise AuxArraysError(f"cannot be read as npz: {error}") from error
 
@@ -179,6 +185,8 @@ def _read_index(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
   values = _read_array(arrays, name)
   if values.dtype.kind not in "iu":
     raise AuxArraysError(f"{name} is {values.dtype}: it must hold integers")
+  if len(values) > np.iinfo(values.dtype).max + 1:  # its copy would take much more memory
+    raise AuxArraysError(f"{name} has {len(values):,} entries: {values.dtype} has not as many")
   return values
 
 
