@@ -112,7 +112,7 @@ def _influence_matrix(args: argparse.Namespace) -> _Export:
     train, test = np.flatnonzero(train_labels == label), np.flatnonzero(test_labels == label)
     arrays[f"tr_classidx_{label}"], arrays[f"tt_classidx_{label}"] = train, test
     arrays[f"infl_matrix_class{label}"] = np.empty((len(train), len(test)))
-  for rows, block in row_blocks(matrix):
+  for rows, block in row_blocks(args.scores, matrix):
     for label in np.unique(train_labels[rows]):
       train, test = arrays[f"tr_classidx_{label}"], arrays[f"tt_classidx_{label}"]
       within = slice(*np.searchsorted(train, [rows.start, rows.stop]))
@@ -127,7 +127,7 @@ def _infl_mem(args: argparse.Namespace) -> _Export:
   matrix = read_dense(args.scores, ratio)
   memorization = read_memorization(args.scores, ratio).scores
   influence = np.empty(matrix.shape[::-1], np.float32)
-  for rows, block in row_blocks(matrix):
+  for rows, block in row_blocks(args.scores, matrix):
     influence[:, rows] = block.T
   what = f"{_count_examples(memorization)} × {len(influence):,} test examples at ratio {ratio}"
   return _Export({"memorization": memorization, "influence": influence}, what)

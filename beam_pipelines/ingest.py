@@ -14,13 +14,16 @@ from tqdm import tqdm
 
 import files
 from beam_pipelines.launch import arguments, command
-from beam_pipelines.storage.runs.archive import ArchiveError, RunArchive, explained_damage
+from beam_pipelines.storage.runs.archive import RunArchive
 from beam_pipelines.storage.runs.experiment import AUX_ARRAYS, RunDirectory, list_runs
+from beam_pipelines.storage.runs.notes import read_note
 from beam_pipelines.storage.runs.run_writer import RunWriter
+from beam_pipelines.storage.runs.tar_stream import ArchiveError
 from files.errors import UsageError
 from files.read_ahead import read_ahead
 
 INGESTION = "ingest.json"
+_NOTE = {"archive": str, "md5": str, "state": str, "runs": int}
 
 # https://github.com/google-research/heldout-influence-estimation
 RELEASED = {
@@ -123,7 +126,6 @@ def _write_runs(
     tqdm(total=archive.size, unit="B", unit_scale=True, disable=None, leave=False) as bar,
     closing(read_ahead(_hashed_chunks(archive.path, digest, bar), _CHUNKS_AHEAD)) as chunks,
     RunWriter(experiment, there) as writer,
-    explained_damage(),
   ):
     run_archive = RunArchive(chunks)
     for file in run_archive:
@@ -146,7 +148,7 @@ def _check_note(archive: _Archive, experiment: str) -> dict[str, Any]:
     raise UsageError(
       f"--experiment={experiment} holds runs that were not ingested: choose another directory"
     )
-  note = files.read_json(path)
+  note = read_note(path, _NOTE)
   if note["md5"] != archive.md5:
     raise UsageError(
       f"--experiment={experiment} holds runs of another archive, {note['archive']} with MD5 sum "

@@ -17,6 +17,7 @@ from beam_pipelines.launch.dataflow import add_gpu_flags, prepare_job, print_pla
 from beam_pipelines.launch.job import Job
 from beam_pipelines.launch.progress import show_progress
 from beam_pipelines.storage.runs.experiment import RunKey, list_runs
+from beam_pipelines.storage.runs.notes import read_note
 from beam_pipelines.transforms.train_runs import TrainingTask, TrainRuns
 from files.errors import UsageError
 from image_datasets import ImageDataset, describe_specs, load_dataset
@@ -158,12 +159,13 @@ def _check_training(task: TrainingTask) -> None:
         "elsewhere; choose another directory"
       )
     return
-  former, now = files.read_json(path), _describe(task)
-  differing = [name for name in now if former.get(name) != now[name]]
+  now = _describe(task)
+  former = read_note(path, {name: type(value) for name, value in now.items()})
+  differing = [name for name in now if former[name] != now[name]]
   if differing:
     name = differing[0]
     raise UsageError(
-      f"--experiment={task.experiment} was trained with --{name}={former.get(name)}, "
+      f"--experiment={task.experiment} was trained with --{name}={former[name]}, "
       f"not {now[name]}: use the same or another directory"
     )
 

@@ -1,3 +1,4 @@
+import gzip
 import json
 import os
 import pty
@@ -217,6 +218,59 @@ def test_the_experiment_must_be_of_this_archive(archive, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+  ("note", "message"),
+  [
+    ("[]", " is a list, not what Heldout wrote: restore the file, or choose another directory"),
+    ("{}", ' has no "archive": restore the file, or choose another directory'),
+    (
+      '{"archive": "x", "md5": {}, "state": "verified", "runs": 8}',
+      ': "md5" is an object, not a text: restore the file, or choose another directory',
+    ),
+    (
+      '{"archive": "x", "md5": "x", "state": "verified", "runs": [8]}',
+      ': "runs" is a list, not a whole number: restore the file, or choose another directory',
+    ),
+  ],
+)
+def test_a_damaged_note_is_one_line(archive, tmp_path, capsys, note, message):
+  assert _ingest(archive, tmp_path / "e") == 0
+  capsys.readouterr()
+  (tmp_path / "e" / ingest.INGESTION).write_text(note)
+  assert _ingest(archive, tmp_path / "e") == 2
+  assert _error(capsys) == f"{tmp_path}/e/ingest.json{message}"
+
+
+def _packed(*headers):
+  return gzip.compress(b"".join(headers) + bytes(1024))
+
+
+def _header(kind, size):
+  info, _ = member("x", kind=kind)
+  info.size = size
+  return info.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize(
+  ("content", "message"),
+  [
+    (
+      _packed(_header(tarfile.GNUTYPE_LONGNAME, 1 << 30), bytes(1 << 20)),
+      "has an extension header of 1,073,741,824 bytes: the archive is not to be trusted",
+    ),
+    (
+      _packed(_header(tarfile.XHDTYPE, 400_384), b"9" * 400_384),
+      "is damaged: a pax header does not hold what it says",
+    ),
+  ],
+  ids=["long name", "pax number"],
+)
+def test_bombs_are_refused_in_one_line(tmp_path, capsys, content, message):
+  (tmp_path / "x").write_bytes(content)
+  assert _ingest(tmp_path / "x", tmp_path / "e") == 2
+  assert _error(capsys) == f"{tmp_path}/x: {message}; 0 runs are complete in {tmp_path}/e"
+
+
+@pytest.mark.parametrize(
   ("flags", "message"),
   [
     ([], "give --archive and --md5, or --released; see `heldout ingest --help`"),
@@ -245,7 +299,7 @@ def test_flags_that_do_not_say_what_to_do(tmp_path, capsys, flags, message):
 def test_what_is_no_archive_is_an_error(tmp_path, capsys):
   (tmp_path / "x").write_bytes(b"no archive")
   assert _ingest(tmp_path / "x", tmp_path / "e") == 2
-  assert _error(capsys).startswith(f"{tmp_path}/x: is damaged, or no .tar.gz: ")
+  assert _error(capsys).startswith(f"{tmp_path}/x: is damaged, or not packed by gzip: ")
 
 
 def test_released_archives_are_known_by_name(archive, tmp_path, capsys, monkeypatch):

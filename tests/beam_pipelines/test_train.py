@@ -2,6 +2,7 @@ import io
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -177,6 +178,24 @@ def test_one_experiment_is_one_training(trained, capsys):
   assert "was trained with --momentum=0.9, not 0.5" in capsys.readouterr().err
   assert _train(trained, "--runs=0:1", "--seed=1") == 2
   assert "was trained with --seed=0, not 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    (lambda note: [note], " is a list, not what Heldout wrote: "),
+    (lambda note: {**note, "epochs": [1]}, ': "epochs" is a list, not a whole number: '),
+    (lambda note: {"dataset": note["dataset"]}, ' has no "model": '),
+  ],
+)
+def test_a_damaged_note_is_one_line(trained, tmp_path, capsys, change, message):
+  shutil.copytree(trained, tmp_path / "runs")
+  note = tmp_path / "runs/training.json"
+  note.write_text(json.dumps(change(json.loads(note.read_text()))))
+  assert _train(tmp_path / "runs", "--runs=0:1") == 2
+  error = capsys.readouterr().err
+  advice = "restore the file, or choose another directory"
+  assert error == f"heldout train: error: {note}{message}{advice}\n"
 
 
 def test_runs_of_others_are_not_mixed_in(tmp_path, capsys):

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import re
 import tarfile
-import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
-from typing import IO, NamedTuple
+from contextlib import closing
+from typing import NamedTuple
 
 from beam_pipelines.storage.runs.experiment import RunKey
+from beam_pipelines.storage.runs.tar_stream import ArchiveError, Content, read_members
+from files.inflate import InflateError, gunzip_blocks
 from files.read_ahead import read_ahead
 
-_BLOCK_BYTES = 1 << 19
 _BLOCKS_AHEAD = 16
-_GZIP = 16 + zlib.MAX_WBITS
-_UNPACKED_BYTES = 1 << 21
+
+_LONGEST_NAME = 4096
 
 # <ratio>/<run id>/<file>, below any number of directories; the ratio is in (0, 1).
 _RUN_FILE = re.compile(
-  r"(?:(?P<top>.+?)/)??(?P<ratio>0?\.\d*[1-9]\d*)/(?P<run>\d+)/(?P<name>.+)", re.ASCII
+  r"(?:(?P<top>.+?)/)??(?P<ratio>0?\.(?=\d*[1-9])\d{1,20})/(?P<run>\d{1,18})/(?P<name>.+)", re.ASCII
 )
 _KINDS = {
   tarfile.SYMTYPE: "symbolic link",
@@ -29,10 +28,6 @@ _KINDS = {
   tarfile.BLKTYPE: "block device",
   tarfile.FIFOTYPE: "fifo",
 }
-
-
-class ArchiveError(ValueError):
-  """The archive is damaged or not to be trusted; the message says where and why."""
 
 
 class RunFile(NamedTuple):
@@ -48,7 +43,7 @@ class RunFile(NamedTuple):
   key: RunKey
   name: str
   size: int
-  content: IO[bytes]
+  content: Content
 
 
 class RunArchive:
@@ -77,33 +72,24 @@ class RunArchive:
 
     Raises:
       ArchiveError: a member could write outside of the experiment, is neither file nor directory,
-        is there twice, or belongs to a second experiment; what comes after the last member is no
-        padding. Damage shows in other errors, here or in `RunFile.content`: see `explained_damage`.
+        is there twice, or belongs to a second experiment; or the archive is damaged, or unpacks to
+        more than it can hold. Reading `RunFile.content` raises it too.
     """
-    with (
-      closing(read_ahead(_unpack(self._compressed), _BLOCKS_AHEAD)) as blocks,
-      tarfile.open(fileobj=_Blocks(blocks), mode="r|", bufsize=_BLOCK_BYTES) as tar,
-    ):
-      while (member := tar.next()) is not None:
-        tar.members.clear()  # type: ignore[attr-defined] # else it keeps them all
+    with closing(read_ahead(_unpack(self._compressed), _BLOCKS_AHEAD)) as blocks:
+      for member in read_members(blocks):
         _check_name(member.name)
-        if member.isdir():
+        if member.kind == tarfile.DIRTYPE:
           continue
-        if not member.isreg():
-          kind = _KINDS.get(member.type, f"member of type {member.type!r}")
+        if member.kind != tarfile.REGTYPE:
+          kind = _KINDS.get(member.kind, f"member of type {member.kind!r}")
           raise ArchiveError(f"{member.name!r} is a {kind}: only files and directories are taken")
-        content = tar.extractfile(member)
-        if content is not None and (found := self._locate(member.name)) is not None:
-          yield RunFile(*found, member.size, content)
-      # tarfile takes a damaged header for the end.
-      while rest := tar.fileobj.read(_BLOCK_BYTES):
-        if rest.strip(b"\0"):
-          raise ArchiveError("is damaged: there is more after what looks like its end")
+        if (found := self._locate(member.name)) is not None:
+          yield RunFile(*found, member.size, member.content)
 
   def _locate(self, name: str) -> tuple[RunKey, str] | None:
     parts = [part for part in name.split("/") if part not in ("", ".")]
     match = _RUN_FILE.fullmatch("/".join(parts))
-    if match is None:
+    if match is None or not 0 < float(match["ratio"]) < 1:  # as 0.99999999999999999999 is not
       self.left_out += 1
       self.first_left_out = self.first_left_out or name
       return None
@@ -121,51 +107,16 @@ class RunArchive:
     return found
 
 
-@contextmanager
-def explained_damage() -> Iterator[None]:
-  """Turns what drawing from a damaged archive raises into an `ArchiveError`."""
-  try:
-    yield
-  except EOFError as error:
-    raise ArchiveError("ends in the middle: it was cut short") from error
-  except (tarfile.TarError, zlib.error) as error:
-    raise ArchiveError(f"is damaged, or no .tar.gz: {error}") from error
-
-
-class _Blocks(io.RawIOBase):
-  """What an iterator yields, as the file that tarfile reads; it takes blocks of any size."""
-
-  def __init__(self, blocks: Iterator[bytes]):
-    self._blocks = blocks
-
-  def read(self, size: int = -1) -> bytes:
-    return next(self._blocks, b"")
-
-
 def _unpack(compressed: Iterable[bytes]) -> Iterator[bytes]:
-  """Inflates gzip members in large blocks: `gzip.GzipFile` takes 8 KB at a time.
-
-  Raises:
-    EOFError: it ends within a member.
-    zlib.error: it is damaged, or no gzip.
-  """
-  inflate = zlib.decompressobj(_GZIP)
-  for piece in compressed:
-    for start in range(0, len(piece), _BLOCK_BYTES):
-      block = piece[start : start + _BLOCK_BYTES]
-      if inflate.eof:
-        block = block.lstrip(b"\0")  # padding
-      while block:
-        if inflate.eof:
-          inflate = zlib.decompressobj(_GZIP)
-        if unpacked := inflate.decompress(block, _UNPACKED_BYTES):
-          yield unpacked
-        block = inflate.unconsumed_tail or inflate.unused_data.lstrip(b"\0")
-  if not inflate.eof:
-    raise EOFError
+  try:
+    yield from gunzip_blocks(compressed)
+  except InflateError as error:
+    raise ArchiveError(str(error)) from error
 
 
 def _check_name(name: str) -> None:
+  if len(name) > _LONGEST_NAME:
+    raise ArchiveError(f"{name[:60]!r}… has {len(name):,} characters: no file's name is as long")
   if name.startswith("/") or ".." in name.split("/"):
     raise ArchiveError(f"{name!r} leads out of the experiment: the archive is not to be trusted")
   if "\\" in name or not name.isprintable():

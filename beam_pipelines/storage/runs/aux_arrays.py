@@ -9,12 +9,24 @@ from contextlib import contextmanager
 import numpy as np
 
 import files
-from beam_pipelines.storage.runs.experiment import AUX_ARRAYS, RunDirectory, RunKey
+from beam_pipelines.storage.runs.experiment import (
+  AUX_ARRAYS,
+  LARGEST_AUX_BYTES,
+  RunDirectory,
+  RunKey,
+)
 from beam_pipelines.storage.runs.outcome import RunOutcome
 from estimators import mark_members
 from files.npz import NpzError, read_arrays
 
 SPLITS = ("train", "removed", "test")
+
+# Sorted indices as int64 and a correctness of ones as float64 pack to a tenth of their size.
+_PACKED_FACTOR = 32
+_ALWAYS_BYTES = 1 << 24
+
+_SUBSET = "subsample_idx"
+_ARRAYS = (*(f"{kind}_{split}" for kind in ("correctness", "index") for split in SPLITS), _SUBSET)
 
 
 class AuxArraysError(ValueError):
@@ -55,27 +67,28 @@ def encode(outcome: RunOutcome) -> bytes:
 def decode(key: RunKey, content: bytes) -> RunOutcome:
   """Returns the outcome that an `aux_arrays.npz` records.
 
-  The order of the entries inside the file's arrays does not matter. Training and test set are as
-  large as the arrays say.
+  The order of the entries inside the file's arrays does not matter, nor what other arrays it holds:
+  those are not looked at. Training and test set are as large as the arrays say.
 
   Args:
     key: the run that the file belongs to.
     content: the file.
 
   Raises:
-    AuxArraysError: the file is truncated or no npz, an array is missing or of objects, lengths
-      disagree, an index is out of range or there twice, correctness is not 0 or 1, or
-      `subsample_idx` and `index_train` are different sets.
+    AuxArraysError: the file is truncated, damaged, too large or no npz, an array is missing or
+      holds no numbers, lengths disagree, an index is out of range or there twice, correctness is
+      not 0 or 1, or `subsample_idx` and `index_train` are different sets.
   """
-  arrays = _load(content)
-  correct = {split: _read_correctness(arrays, split) for split in SPLITS}
+  arrays = _load(content, _ARRAYS)
   index = {split: _read_index(arrays, f"index_{split}") for split in SPLITS}
   for split in SPLITS:
-    if len(correct[split]) != len(index[split]):
+    entries = len(_read_array(arrays, f"correctness_{split}"))
+    if entries != len(index[split]):
       raise AuxArraysError(
-        f"correctness_{split} has {len(correct[split]):,} entries and index_{split} "
+        f"correctness_{split} has {entries:,} entries and index_{split} "
         f"{len(index[split]):,}: they must agree"
       )
+  correct = {split: _read_correctness(arrays, split) for split in SPLITS}
   num_train = len(index["train"]) + len(index["removed"])
   in_subset = _membership(index["train"], num_train, "index_train")
   removed = _membership(index["removed"], num_train, "index_removed")
@@ -83,7 +96,7 @@ def decode(key: RunKey, content: bytes) -> RunOutcome:
     example = int(np.flatnonzero(in_subset & removed)[0])
     raise AuxArraysError(f"example {example} is in index_train and in index_removed")
   _membership(index["test"], len(index["test"]), "index_test")
-  subset = _membership(_read_index(arrays, "subsample_idx"), num_train, "subsample_idx")
+  subset = _membership(_read_index(arrays, _SUBSET), num_train, _SUBSET)
   if (subset != in_subset).any():
     example = int(np.flatnonzero(subset != in_subset)[0])
     raise AuxArraysError(
@@ -120,10 +133,15 @@ def fetch(run: RunDirectory) -> bytes:
   """Returns the content of a run's `aux_arrays.npz`, for `decode`.
 
   Raises:
-    AuxArraysError: the run is not complete, or the file cannot be read.
+    AuxArraysError: the run is not complete, or the file is too large or cannot be read.
   """
-  if not run.complete:
+  size = next((file.size for file in run.files if file.name == AUX_ARRAYS), None)
+  if size is None:
     raise AuxArraysError(f"has no {AUX_ARRAYS}: the run is not complete")
+  if size > LARGEST_AUX_BYTES:
+    raise AuxArraysError(
+      f"{AUX_ARRAYS} has {size:,} bytes: a recorded outcome has at most {LARGEST_AUX_BYTES:,}"
+    )
   try:
     return files.read_bytes(run.aux_arrays_path)
   except OSError as error:
@@ -132,13 +150,14 @@ def fetch(run: RunDirectory) -> bytes:
 
 @_naming_the_file()
 def _decode_subset(content: bytes, num_train: int) -> np.ndarray:
-  arrays = _load(content, ["subsample_idx"])
-  return _membership(_read_index(arrays, "subsample_idx"), num_train, "subsample_idx")
+  arrays = _load(content, [_SUBSET])
+  return _membership(_read_index(arrays, _SUBSET), num_train, _SUBSET)
 
 
-def _load(content: bytes, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+def _load(content: bytes, names: Collection[str]) -> dict[str, np.ndarray]:
+  limit = min(LARGEST_AUX_BYTES, _ALWAYS_BYTES + _PACKED_FACTOR * len(content))
   try:
-    return read_arrays(content, names)
+    return read_arrays(content, names, limit=limit)
   except NpzError as error:
     raise AuxArraysError(f"cannot be read as npz: {error}") from error
 
@@ -155,9 +174,9 @@ def _read_correctness(arrays: dict[str, np.ndarray], split: str) -> np.ndarray:
   name = f"correctness_{split}"
   values = _read_array(arrays, name)
   if values.dtype == bool:
-    return values
+    values = values.view(np.uint8)  # NumPy takes any byte for a bool
   bits = values == 1
-  if values.dtype.kind not in "iuf" or not (bits | (values == 0)).all():
+  if not (bits | (values == 0)).all():
     raise AuxArraysError(f"{name} holds values other than 0 and 1")
   return bits
 
@@ -166,6 +185,8 @@ def _read_index(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
   values = _read_array(arrays, name)
   if values.dtype.kind not in "iu":
     raise AuxArraysError(f"{name} is {values.dtype}: it must hold integers")
+  if len(values) > np.iinfo(values.dtype).max + 1:  # its copy would take much more memory
+    raise AuxArraysError(f"{name} has {len(values):,} entries: {values.dtype} has not as many")
   return values
 
 

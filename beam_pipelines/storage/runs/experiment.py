@@ -12,6 +12,7 @@ import files
 from files.errors import UsageError
 
 AUX_ARRAYS = "aux_arrays.npz"
+LARGEST_AUX_BYTES = 1 << 28  # packed or not; ImageNet's have 31 MB
 CHECKPOINTS = "checkpoints"
 
 _RUN_FILE = re.compile(r"(?P<run_directory>(?P<ratio>[^/]+)/(?P<run>\d+))/(?P<file>.+)")

@@ -11,13 +11,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
 import files
-from beam_pipelines.storage.runs.archive import ArchiveError, RunFile
-from beam_pipelines.storage.runs.experiment import AUX_ARRAYS, RunDirectory, RunKey
+from beam_pipelines.storage.runs.archive import RunFile
+from beam_pipelines.storage.runs.experiment import (
+  AUX_ARRAYS,
+  LARGEST_AUX_BYTES,
+  RunDirectory,
+  RunKey,
+)
+from beam_pipelines.storage.runs.tar_stream import ArchiveError
 
 _CONCURRENT_WRITES = 8
 _WHOLE_BYTES = 1 << 24
 _PIECE_BYTES = 1 << 20
-_LARGEST_AUX_BYTES = 1 << 28
 
 
 @dataclasses.dataclass
@@ -93,7 +98,7 @@ class RunWriter:
     run.sizes[file.name] = file.size
     path = files.join(run.path, file.name)
     if file.name == AUX_ARRAYS:
-      if file.size > _LARGEST_AUX_BYTES:
+      if file.size > LARGEST_AUX_BYTES:
         raise ArchiveError(f"{path} would have {file.size:,} bytes: that is no recorded outcome")
       run.aux = file.content.read()
     elif file.size <= _WHOLE_BYTES:

@@ -17,6 +17,7 @@ from zarr.errors import ArrayNotFoundError, GroupNotFoundError
 from zarr.storage import MemoryStore
 
 import files
+from beam_pipelines.storage.scores.damage import explained_damage
 from beam_pipelines.storage.scores.directory import DENSE, check_content
 from beam_pipelines.storage.scores.manifest import StoredPart, read_manifest
 from beam_pipelines.storage.scores.staging import describe_part
@@ -155,17 +156,34 @@ def read_dense(scores: str, subset_ratio: float) -> zarr.Array:
   """
   name = array_name(subset_ratio)
   published = _Files(files.join(scores, DENSE), read_manifest(scores).parts_of(DENSE))
+  missing = (ArrayNotFoundError, GroupNotFoundError, FileNotFoundError)
+  passing = (OSError, UsageError, *missing)
   try:
-    return zarr.open_array(_store(published), path=name, mode="r")
-  except (ArrayNotFoundError, GroupNotFoundError, FileNotFoundError):
+    with explained_damage(files.join(scores, DENSE, name, "zarr.json"), passing=passing):
+      matrix = zarr.open_array(_store(published), path=name, mode="r")
+      if matrix.ndim != 2 or matrix.dtype != np.float32:
+        raise ValueError(f"{matrix.dtype} of shape {matrix.shape}")
+      return matrix
+  except missing:
     raise UsageError(
       f"{scores} holds no dense influence at ratio {subset_ratio} ({DENSE}/{name}): "
       "run `heldout score --dense`"
     ) from None
 
 
-def row_blocks(matrix: zarr.Array) -> Iterator[tuple[slice, np.ndarray]]:
-  """Reads a matrix once, in blocks of its chunks' rows: yields which rows, and the rows."""
+def row_blocks(scores: str, matrix: zarr.Array) -> Iterator[tuple[slice, np.ndarray]]:
+  """Reads a matrix once, in blocks of its chunks' rows: yields which rows, and the rows.
+
+  Args:
+    scores: the scores directory.
+    matrix: what `read_dense` returns for it.
+
+  Raises:
+    UsageError: a chunk is lost, changed or damaged.
+  """
   for start in range(0, matrix.shape[0], matrix.chunks[0]):
     rows = slice(start, min(start + matrix.chunks[0], matrix.shape[0]))
-    yield rows, np.asarray(matrix[rows])
+    chunk = files.join(scores, DENSE, matrix.path, "c", f"{start // matrix.chunks[0]}", "0")
+    with explained_damage(chunk, passing=(OSError, UsageError)):
+      block = np.asarray(matrix[rows])
+    yield rows, block

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import files
+from beam_pipelines.storage.scores.damage import explained_damage
 from beam_pipelines.storage.scores.manifest import (
   MANIFEST,
   Manifest,
@@ -91,7 +92,12 @@ def decode_part(path: str, part: StoredPart) -> pa.Table:
   except FileNotFoundError:
     raise UsageError(f"{path} is missing: score again, or put it back") from None
   check_content(path, part, content)
-  return pq.read_table(io.BytesIO(content))
+  with explained_damage(path):
+    rows = pq.read_table(io.BytesIO(content))
+    rows.validate(full=True)
+    if rows.schema != SCORE_TABLES[part.table] or rows.num_rows != part.rows:
+      raise ValueError(f"its {rows.num_rows:,} rows or their columns are not those of the table")
+  return rows
 
 
 def check_content(path: str, part: StoredPart, content: bytes) -> None:

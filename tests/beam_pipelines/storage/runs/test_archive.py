@@ -3,13 +3,15 @@ import io
 import itertools
 import tarfile
 import tracemalloc
+from collections import deque
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beam_pipelines.storage.runs.archive import ArchiveError, RunArchive, explained_damage
+from beam_pipelines.storage.runs.archive import RunArchive
 from beam_pipelines.storage.runs.experiment import RunKey
+from beam_pipelines.storage.runs.tar_stream import ArchiveError
 from tests.helpers.archives import make_archive, member, run_members
 
 KEYS = [RunKey(0.1, 3), RunKey(0.7, 0), RunKey(0.7, 12)]
@@ -21,11 +23,10 @@ def _read(*pieces):
   """Returns what is read before an error, and the error or None."""
   files = []
   try:
-    with explained_damage():
-      for file in RunArchive(pieces):
-        content = file.content.read()
-        assert len(content) == file.size
-        files.append((file.key, file.name, content))
+    for file in RunArchive(pieces):
+      content = file.content.read()
+      assert len(content) == file.size
+      files.append((file.key, file.name, content))
   except ArchiveError as error:
     return files, str(error)
   return files, None
@@ -75,9 +76,10 @@ def test_ratio_and_run_are_numbers_not_names():
 
 def test_other_files_are_left_out_and_counted():
   names = ["README", "top/0.7/notes", "top/0.7/best/x", "1.0/3/x", "0.0/3/x", "0.7/3", "nan/1/x"]
+  names += [f"0.{'9' * 20}/1/x", f"0.{'1' * 4000}/1/x", f"0.7/{'1' * 4000}/x"]
   archive = RunArchive([make_archive([*map(member, names), *MEMBERS])])
   assert [file.key for file in archive][::3] == KEYS
-  assert (archive.left_out, archive.first_left_out) == (7, "README")
+  assert (archive.left_out, archive.first_left_out) == (10, "README")
 
 
 @pytest.mark.parametrize(
@@ -114,6 +116,11 @@ def test_a_member_that_could_do_harm_is_refused_by_name(bad, reason):
   assert files == GOOD[:3]
 
 
+def test_a_name_longer_than_any_path_is_refused():
+  _, error = _read(make_archive([member("0.7/1/" + "x" * 5000)]))
+  assert error == f"{'0.7/1/' + 'x' * 54!r}… has 5,006 characters: no file's name is as long"
+
+
 @pytest.mark.parametrize("again", ["0.7/1/x", "./0.7/1/x", "0.70/01/x"])
 def test_a_file_that_is_there_twice_is_refused(again):
   files, error = _read(make_archive([member("0.7/1/x"), member("0.7/2/x"), member(again)]))
@@ -139,7 +146,7 @@ def test_wherever_it_is_cut_it_says_so_and_gives_what_was_whole():
 def test_a_file_that_was_cut_before_it_was_compressed_is_an_error():
   tar = gzip.decompress(ARCHIVE)
   files, error = _read(gzip.compress(tar[: tar.index(GOOD[1][2]) + 10]))
-  assert error == "is damaged, or no .tar.gz: unexpected end of data"
+  assert error == "is damaged, or no .tar.gz: it ends in the middle of a member"
   assert files == GOOD[:1]
 
 
@@ -159,13 +166,26 @@ def test_a_damaged_header_is_not_taken_for_the_end():
   second_file = tar.index(b"data-00000") // 512 * 512
   tar[second_file] ^= 1
   files, error = _read(gzip.compress(tar))
-  assert error == "is damaged: there is more after what looks like its end"
+  assert error == "is damaged, or no .tar.gz: bad checksum"
   assert files == GOOD[:1]
 
 
-@pytest.mark.parametrize("content", [b"not gzip at all", gzip.compress(b"not tar" * 1000)])
-def test_what_is_no_archive_is_an_error(content):
-  assert _read(content)[1].startswith("is damaged, or no .tar.gz: ")
+def test_what_follows_the_end_must_be_padding():
+  tar = gzip.decompress(ARCHIVE)
+  _, error = _read(gzip.compress(tar + tar))
+  assert error == "is damaged: there is more after what looks like its end"
+
+
+@pytest.mark.parametrize(
+  ("content", "message"),
+  [
+    (b"not gzip at all", "is damaged, or not packed by gzip: "),
+    (gzip.compress(b"not tar" * 1000), "is damaged, or no .tar.gz: "),
+    (gzip.compress(b"not tar"), "is damaged, or no .tar.gz: "),
+  ],
+)
+def test_what_is_no_archive_is_an_error(content, message):
+  assert _read(content)[1].startswith(message)
 
 
 def test_an_empty_file_is_cut_short():
@@ -194,3 +214,13 @@ def test_what_unpacks_to_much_more_is_not_held_in_memory():
   tracemalloc.stop()
   assert file.size == zeros
   assert peak < zeros / 4
+
+
+def test_what_unpacks_to_more_than_runs_can_hold_is_refused():
+  zeros = gzip.compress(bytes(1 << 24))
+  header = tarfile.TarInfo("0.7/1/zeros")
+  header.size = 1 << 40
+  files = iter(RunArchive([gzip.compress(header.tobuf(tarfile.GNU_FORMAT)), *[zeros] * 40]))
+  file = next(files)
+  with pytest.raises(ArchiveError, match=r"unpacks to more than .* it is not to be trusted"):
+    deque(iter(lambda: file.content.read(1 << 20), b""), 0)

@@ -1,5 +1,6 @@
 import dataclasses
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from beam_pipelines.storage.runs import aux_arrays
 from beam_pipelines.storage.runs.aux_arrays import AuxArraysError
 from beam_pipelines.storage.runs.experiment import RunKey, list_runs
 from beam_pipelines.storage.runs.outcome import RunOutcome
+from tests.helpers.mutations import mutate
 
 KEY = RunKey(0.7, 3)
 
@@ -75,7 +77,7 @@ def test_what_is_encoded_is_decoded(data):
     ({"correctness_test": np.array([0, 1, 1])}, "correctness_test has 3 entries and index_test 2"),
     ({"correctness_train": np.array([0, 2])}, "correctness_train holds values other than 0 and 1"),
     ({"correctness_test": np.array([0, np.nan])}, "correctness_test holds values other than 0"),
-    ({"correctness_test": np.array(["0", "1"])}, "correctness_test holds values other than 0"),
+    ({"correctness_test": np.array(["0", "1"])}, "array correctness_test is of strings"),
     ({"index_train": np.array([3, 0])}, "index_train has 3, which is not in 0…2"),
     ({"index_removed": np.array([-1])}, "index_removed has -1, which is not in 0…2"),
     ({"index_test": np.array([0, 2])}, "index_test has 2, which is not in 0…1"),
@@ -83,15 +85,103 @@ def test_what_is_encoded_is_decoded(data):
     ({"index_train": np.array([2, 2])}, "index_train has example 2 twice"),
     ({"index_removed": np.array([2])}, "example 2 is in index_train and in index_removed"),
     ({"index_test": np.array([0.0, 1.0])}, "index_test is float64: it must hold integers"),
+    (
+      {"index_test": np.zeros(257, np.uint8), "correctness_test": np.zeros(257)},
+      "index_test has 257 entries: uint8 has not as many",
+    ),
     ({"index_test": np.array([[0, 1]])}, "array index_test has 2 dimensions"),
     ({"subsample_idx": np.array([0, 1])}, "subsample_idx and index_train are different sets"),
     ({"subsample_idx": np.array([0])}, "subsample_idx and index_train are different sets"),
-    ({"index_test": np.array([0, None])}, "cannot be read as npz: an array is of Python"),
+    ({"index_test": np.array([0, None])}, "cannot be read as npz: array index_test is of Python"),
   ],
 )
 def test_says_what_is_wrong(changes, message):
   with pytest.raises(AuxArraysError, match=message):
     aux_arrays.decode(KEY, _npz(_arrays(**changes)))
+
+
+@pytest.mark.parametrize(
+  "extra",
+  [np.array([{"learning_rate": 0.1}]), np.zeros(2, [("a", "i4")]), np.array("note")],
+  ids=["objects", "structure", "string"],
+)
+def test_other_arrays_are_ignored(extra):
+  expected = aux_arrays.decode(KEY, _npz(_arrays()))
+  assert aux_arrays.decode(KEY, _npz(_arrays(extra=extra))) == expected
+  encrypted = bytearray(_npz(_arrays(extra=extra)))
+  encrypted[encrypted.rindex(b"PK\1\2") + 8] |= 1
+  assert aux_arrays.decode(KEY, bytes(encrypted)) == expected
+
+
+def test_a_bool_is_0_or_1():
+  content = _npz(_arrays(correctness_test=np.array([1, 7], np.uint8).view(bool)))
+  with pytest.raises(AuxArraysError, match="correctness_test holds values other than 0 and 1"):
+    aux_arrays.decode(KEY, content)
+
+
+def _peak(function, *arguments):
+  """Returns how many bytes were taken at most until an `AuxArraysError`, and its message."""
+  tracemalloc.start()
+  with pytest.raises(AuxArraysError) as caught:
+    function(*arguments)
+  _, peak = tracemalloc.get_traced_memory()
+  tracemalloc.stop()
+  return peak, str(caught.value)
+
+
+def test_a_bomb_is_refused_before_it_takes_memory():
+  buffer = io.BytesIO()
+  np.savez_compressed(buffer, **_arrays(correctness_test=np.zeros(1 << 26, bool)))
+  peak, message = _peak(aux_arrays.decode, KEY, buffer.getvalue())
+  assert message.startswith(
+    "aux_arrays.npz cannot be read as npz: array correctness_test has 67,108,992 bytes, where all "
+    "arrays together may have 1"
+  )
+  assert peak < 1 << 20
+
+
+@pytest.mark.parametrize("num_train", [10_000, 1_281_167])
+def test_what_packs_well_is_no_bomb(num_train):
+  subset = np.arange(num_train)
+  arrays = _arrays(
+    correctness_train=np.ones(num_train),
+    correctness_removed=np.ones(0),
+    correctness_test=np.ones(50_000),
+    index_train=subset,
+    index_removed=subset[:0],
+    index_test=np.arange(50_000),
+    subsample_idx=subset,
+  )
+  buffer = io.BytesIO()
+  np.savez_compressed(buffer, **arrays)
+  assert aux_arrays.decode(KEY, buffer.getvalue()).num_train == num_train
+
+
+def test_a_file_of_absurd_size_is_not_fetched(tmp_path):
+  run = _run(tmp_path, b"")
+  with open(run.aux_arrays_path, "wb") as file:
+    file.truncate(1 << 33)
+  (run,) = list_runs(str(tmp_path)).runs
+  peak, message = _peak(aux_arrays.fetch, run)
+  assert message == (
+    "aux_arrays.npz has 8,589,934,592 bytes: a recorded outcome has at most 268,435,456"
+  )
+  assert peak < 1 << 20
+
+
+def test_no_fault_shows_in_another_error():
+  content = _npz(_arrays(extra=np.array([None]), index_removed=np.array([1], ">i4")))
+  expected = aux_arrays.decode(KEY, content)
+  spots = tuple(i for i in range(len(content)) if content.startswith((b"PK", b"\x93NUMPY"), i))
+  messages = []
+  for damaged in mutate(content, seed=0, count=2000, spots=spots):
+    try:
+      assert aux_arrays.decode(KEY, damaged) == expected
+    except AuxArraysError as error:
+      messages.append(str(error))
+  assert len(messages) > 1000
+  assert all(message.startswith("aux_arrays.npz ") for message in messages)
+  assert not any("\n" in message for message in messages)
 
 
 @pytest.mark.parametrize("share", [0, 0.01, 0.3, 0.9, 0.99])
@@ -161,7 +251,7 @@ def test_the_subset_needs_no_other_array(tmp_path, arrays):
     (_npz({"subsample_idx": np.array([1.0])}), "subsample_idx is float64: it must hold integers"),
     (
       _npz({"subsample_idx": np.array([None])}),
-      "cannot be read as npz: an array is of Python objects",
+      "cannot be read as npz: array subsample_idx is of Python objects",
     ),
     (_npz({"subsample_idx": np.array([1])})[:-9], "cannot be read as npz"),
   ],

@@ -6,9 +6,10 @@ import pytest
 
 import files
 from beam_pipelines.storage.runs import run_writer
-from beam_pipelines.storage.runs.archive import ArchiveError, RunFile
+from beam_pipelines.storage.runs.archive import RunFile
 from beam_pipelines.storage.runs.experiment import RunKey, list_runs
 from beam_pipelines.storage.runs.run_writer import RunWriter
+from beam_pipelines.storage.runs.tar_stream import ArchiveError
 
 A, B = RunKey(0.5, 1), RunKey(0.5, 2)
 AUX, INDEX, DATA = "aux_arrays.npz", "checkpoints/ckpt-1.index", "checkpoints/ckpt-1.data"

@@ -25,7 +25,7 @@ def influence(tmp_path):
 
 
 def test_blocks_cover_every_row_once(influence):
-  blocks = list(row_blocks(read_dense(influence, 0.7)))
+  blocks = list(row_blocks(influence, read_dense(influence, 0.7)))
   assert [rows for rows, _ in blocks] == [slice(0, 2), slice(2, 4), slice(4, 5)]
   whole = np.concatenate([block for _, block in blocks])
   assert whole.dtype == np.float32
@@ -46,13 +46,13 @@ def test_a_chunk_that_was_copied_over_another_is_not_read(tmp_path, influence):
   content = (chunks / "0" / "0").read_bytes()
   (chunks / "1" / "0").write_bytes(content)
   with pytest.raises(UsageError, match=r"c/1/0 is not the file that manifest\.json names"):
-    list(row_blocks(read_dense(influence, 0.7)))
+    list(row_blocks(influence, read_dense(influence, 0.7)))
 
 
 def test_a_chunk_that_is_lost_is_not_read_as_undefined(tmp_path, influence):
   (tmp_path / DENSE / "ratio-0.7" / "c" / "1" / "0").unlink()
   with pytest.raises(UsageError, match=r"c/1/0 is missing"):
-    list(row_blocks(read_dense(influence, 0.7)))
+    list(row_blocks(influence, read_dense(influence, 0.7)))
 
 
 def test_without_test_examples_there_is_nothing_to_write(tmp_path):
