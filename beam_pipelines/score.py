@@ -27,7 +27,8 @@ from beam_pipelines.launch.checkpoint_source import (
 from beam_pipelines.launch.dataflow import prepare_job, print_plan
 from beam_pipelines.launch.job import Job
 from beam_pipelines.storage.runs import aux_arrays
-from beam_pipelines.storage.runs.experiment import Listing, RunDirectory, RunKey, list_some_runs
+from beam_pipelines.storage.runs.experiment import Listing, RunDirectory, RunKey, require_runs
+from beam_pipelines.storage.runs.judgement import SetSizes
 from beam_pipelines.storage.scores import directory as scores
 from beam_pipelines.storage.scores.directory import ScoresDirectory
 from beam_pipelines.storage.scores.tables import SCORE_TABLES
@@ -39,7 +40,6 @@ from beam_pipelines.transforms.read_outcomes import (
   SKIPPED,
   ReadRecordedOutcomes,
   ReadScoredOutcomes,
-  SetSizes,
 )
 from beam_pipelines.transforms.score_outcomes import ScoreOutcomes
 from beam_pipelines.transforms.select_pairs import PairSelection
@@ -61,7 +61,7 @@ def run(argv: Sequence[str]) -> int:
   dataset = load_dataset(args.dataset, args.data_dir) if args.dataset else None
   selection = _selection(args)
   scores.check_owner(args.scores, args.experiment)
-  listing = list_some_runs(args.experiment)
+  listing = require_runs(args.experiment)
   scored = _scored_runs(args.scores) if args.append else set()
   unscored = [run for run in listing.runs if run.key not in scored]
   sizes = _sizes(args, dataset, bool(scored))
@@ -272,7 +272,7 @@ def _manifest(args: argparse.Namespace, selection: PairSelection) -> dict[str, A
       "min_influence": selection.min_influence,
       "min_memorization": selection.min_memorization,
       "top_k": selection.top_k,
-      **{name: getattr(args, name) for name in ("precision", "xla", "batch_size")},
+      **{name: getattr(args, name) for name in ("precision", "xla", "batch_size", "checkpoint")},
       "gpu": args.gpu and args.gpu.name,
       "dense": args.dense,
       "correctness": args.correctness,

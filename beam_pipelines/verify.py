@@ -24,13 +24,13 @@ from beam_pipelines.launch.checkpoint_source import (
 from beam_pipelines.launch.dataflow import prepare_job, print_plan
 from beam_pipelines.launch.job import Job
 from beam_pipelines.storage.runs.aux_arrays import SPLITS
-from beam_pipelines.storage.runs.experiment import Listing, RunKey, Skipped, list_some_runs
+from beam_pipelines.storage.runs.experiment import Listing, RunKey, Skipped, require_runs
+from beam_pipelines.storage.runs.judgement import SetSizes
 from beam_pipelines.transforms.match_outcomes import MatchOutcomes, RunMatches
 from beam_pipelines.transforms.read_outcomes import (
   OUTCOMES,
   SKIPPED,
   ReadRecordedOutcomes,
-  SetSizes,
 )
 from files.errors import UsageError
 from image_datasets import describe_specs, load_dataset
@@ -53,7 +53,7 @@ def run(argv: Sequence[str]) -> int:
     raise UsageError("--template_location: `heldout verify` reads its job's result, so it must run")
   accelerator = prepare_job(args, options, {"--experiment": args.experiment})
   dataset = load_dataset(args.dataset, args.data_dir)
-  listing = list_some_runs(args.experiment)
+  listing = require_runs(args.experiment)
   evaluation = asked_evaluation(args, dataset)
   if args.dry_run:
     plan = f"would verify {len(listing.runs):,} runs of {args.experiment}, as {args.model}"

@@ -119,7 +119,7 @@ def read_subset(run: RunDirectory, num_train: int) -> np.ndarray:
     AuxArraysError: the run is not complete, its file is truncated or no npz, or `subsample_idx` is
       missing, out of range or names an example twice.
   """
-  return _decode_subset(fetch(run), num_train)
+  return decode_subset(fetch(run), num_train)
 
 
 def fetch(run: RunDirectory) -> bytes:
@@ -154,7 +154,8 @@ def fetch_many(
 
 
 @_naming_the_file()
-def _decode_subset(content: bytes, num_train: int) -> np.ndarray:
+def decode_subset(content: bytes, num_train: int) -> np.ndarray:
+  """Returns what `read_subset` does, from the content of the file."""
   arrays = _load(content, ["subsample_idx"])
   return _membership(_read_index(arrays, "subsample_idx"), num_train, "subsample_idx")
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from apache_beam.io.localfilesystem import LocalFileSystem
 
-from beam_pipelines.storage.runs.aux_arrays import AuxArraysError
 from beam_pipelines.storage.runs.experiment import RunDirectory, list_runs
+from beam_pipelines.storage.runs.judgement import UnusableRunError
 from beam_pipelines.transforms.fetch_checkpoints import fetch_run
 from models import CheckpointError, variable_specs
 from tests.helpers.checkpoints import DIGITS, NUM_TRAIN, draw_weights, write_digits_experiment
@@ -57,6 +57,6 @@ def test_files_that_vanish_after_the_listing_are_reported(run, temporary, tmp_pa
   with pytest.raises(CheckpointError, match=message):
     fetch_run(run, NUM_TRAIN, SPECS)
   (tmp_path / "0.7" / "5" / "aux_arrays.npz").unlink()
-  with pytest.raises(AuxArraysError, match=r"^aux_arrays\.npz cannot be read: "):
+  with pytest.raises(UnusableRunError, match=r"^aux_arrays\.npz cannot be read: "):
     fetch_run(run, NUM_TRAIN, SPECS)
   assert not list(temporary.iterdir())
