@@ -29,7 +29,7 @@ class RunDirectory:
   Attributes:
     key: the run's subset ratio and id.
     path: its directory.
-    files: names (below `path`) and sizes in bytes of what is in it, sorted by name.
+    files: what is in it, by names below `path`, sorted.
   """
 
   key: RunKey
@@ -39,7 +39,7 @@ class RunDirectory:
   @property
   def complete(self) -> bool:
     """Whether `aux_arrays.npz`, which is written last, is there."""
-    return any(file.name == AUX_ARRAYS for file in self.files)
+    return any(file.name == AUX_ARRAYS and not file.problem for file in self.files)
 
   @property
   def bytes(self) -> int:
@@ -80,7 +80,9 @@ def list_runs(experiment: str) -> Listing:
   Files that are not below `<ratio>/<run id>/` are no runs and are left alone. Skipped with a reason
   is what looks like a run, and is none: a directory that holds a run's files in another place or
   under another name, and a second directory of the same run (such as `0.7/5` and `0.70/5`), of
-  which the complete one is taken, or else the one that is named as we name it.
+  which the complete one is taken, or else the one that is named as we name it. So is what may have
+  been runs: a symbolic link outside of a run that leads nowhere or round in a circle. Other links
+  are followed.
 
   Raises:
     OSError: there is no such bucket, or something in it may not be listed.
@@ -98,7 +100,8 @@ def require_runs(experiment: str) -> Listing:
   found = files.list_files(experiment)
   listing = arrange(experiment, found)
   if not listing.runs:
-    raise UsageError(explain_no_runs(experiment, [info.name for info in found]))
+    first = next((f"{entry.path} {entry.reason}" for entry in listing.skipped), None)
+    raise UsageError(explain_no_runs(experiment, [info.name for info in found], first))
   return listing
 
 
@@ -109,28 +112,30 @@ def arrange(experiment: str, found: Iterable[files.FileInfo]) -> Listing:
     experiment: the directory that was listed.
     found: all files in it.
   """
-  contents: dict[str, list[files.FileInfo]] = defaultdict(list)
-  look_like_runs: set[str] = set()
+  contents: dict[RunKey, dict[str, list[files.FileInfo]]] = defaultdict(lambda: defaultdict(list))
+  strays: dict[str, str] = {}  # reasons by path below the experiment
   for info in found:
-    if match := _PLACE_AND_NAME.fullmatch(info.name):
-      contents[match["place"]].append(files.FileInfo(match["name"], info.size))
-    if (directory := find_run_directory(info.name)) is not None:
-      look_like_runs.add(directory)
-  candidates: dict[RunKey, list[RunDirectory]] = defaultdict(list)
-  for place, members in contents.items():
-    key = parse_key(place)
-    if isinstance(key, RunKey):
-      path = files.join(experiment, place)
-      candidates[key].append(RunDirectory(key, path, tuple(sorted(members))))
-  runs, skipped = [], []
-  for same in candidates.values():
+    match = _PLACE_AND_NAME.fullmatch(info.name)
+    key = parse_key(match["place"]) if match else None
+    if match and isinstance(key, RunKey):
+      contents[key][match["place"]].append(info._replace(name=match["name"]))
+    elif info.problem:
+      strays[info.name] = info.problem
+    directory = find_run_directory(info.name)
+    if directory is not None and isinstance(reason := parse_key(directory), str):
+      strays[directory] = reason
+  runs = []
+  skipped = [
+    Skipped(files.join(experiment, stray).rstrip("/"), reason) for stray, reason in strays.items()
+  ]
+  for key, places in contents.items():
+    same = [
+      RunDirectory(key, files.join(experiment, place), tuple(sorted(members)))
+      for place, members in places.items()
+    ]
     chosen, *others = sorted(same, key=_preference)
     runs.append(chosen)
     skipped += [Skipped(run.path, f"is the same run as {chosen.path}") for run in others]
-  for directory in look_like_runs:
-    reason = parse_key(directory)
-    if isinstance(reason, str):
-      skipped.append(Skipped(files.join(experiment, directory).rstrip("/"), reason))
   return Listing(tuple(sorted(runs)), tuple(sorted(skipped)))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -66,6 +66,7 @@ def fetch_arrays(run: RunDirectory) -> bytes:
   Raises:
     UnusableRunError: the run is not complete, has diverged in training, or cannot be read.
   """
+  _check_readable(run, [AUX_ARRAYS])
   try:
     content = aux_arrays.fetch(run)
   except aux_arrays.AuxArraysError as error:
@@ -143,15 +144,23 @@ def choose_checkpoint(run: RunDirectory, wanted: WantedCheckpoint = None) -> str
     UnusableRunError: the run has none, not the one that is wanted, or several of which none is; or
       a file of it is not there.
   """
+  _check_readable(run, [CHECKPOINTS])
   name = _choose(run.checkpoint_names, wanted)
   if missing := _missing_shard(run, name):
     raise UnusableRunError(f"{CHECKPOINTS}/{name} is not whole: there is no {missing}")
+  _check_readable(run, [file.name for file in checkpoint_files(run, name)])
   return name
 
 
 def checkpoint_files(run: RunDirectory, name: str) -> list[files.FileInfo]:
   """Returns the files of a checkpoint, by names below the run's directory."""
   return [file for file in run.files if file.name.startswith(f"{CHECKPOINTS}/{name}.")]
+
+
+def _check_readable(run: RunDirectory, names: Container[str]) -> None:
+  for file in run.files:
+    if file.problem and file.name in names:
+      raise UnusableRunError(f"{file.name} {file.problem}")
 
 
 def _training_loss(content: bytes) -> float | None:

@@ -80,31 +80,32 @@ def find_run_directory(name: str) -> str | None:
   return (match["directory"] or "") if match else None
 
 
-def explain_no_runs(experiment: str, names: Sequence[str]) -> str:
+def explain_no_runs(experiment: str, names: Sequence[str], stray: str | None = None) -> str:
   """Says in one line why a directory is no experiment, and what is there instead.
 
   Args:
     experiment: the directory.
     names: all files in it, as paths below it.
+    stray: the first path that may have been a run, with the reason why it is none.
   """
-  return f"{experiment} holds no runs: they lie in {LAYOUT}, and {_instead(experiment, names)}"
+  return (
+    f"{experiment} holds no runs: they lie in {LAYOUT}, and {_instead(experiment, names, stray)}"
+  )
 
 
-def _instead(experiment: str, names: Sequence[str]) -> str:
+def _instead(experiment: str, names: Sequence[str], stray: str | None) -> str:
   if not names:
     return "there are no files, or no such directory"
-  directories = sorted({found for name in names if (found := find_run_directory(name)) is not None})
-  if not directories:
-    return f"{names[0]!r} is no file of a run" + (", like all others" if len(names) > 1 else "")
-  for directory in directories:
-    path = files.join(experiment, directory).rstrip("/")
-    root, place = _split(path)
-    if isinstance(parse_key(place), RunKey):
-      return f"{path} is a run of {root}: give that as the experiment"
-  return (
-    f"what looks like a run is none; the first of {len(directories):,}: "
-    f"{files.join(experiment, directories[0])} {parse_key(directories[0])}"
-  )
+  for name in names:
+    directory = find_run_directory(name)
+    if directory is not None:
+      path = files.join(experiment, directory).rstrip("/")
+      root, place = _split(path)
+      if isinstance(parse_key(place), RunKey):
+        return f"{path} is a run of {root}: give that as the experiment"
+  if stray:
+    return f"what looks like runs is none; the first: {stray}"
+  return f"{names[0]!r} is no file of a run" + (", like all others" if len(names) > 1 else "")
 
 
 def _split(path: str) -> tuple[str, str]:

@@ -101,6 +101,40 @@ def test_of_two_directories_of_a_run_the_complete_and_plainly_named_one_is_taken
   assert {entry.reason for entry in listing.skipped} == {f"is the same run as {tmp_path}/{chosen}"}
 
 
+def test_runs_behind_links_are_listed(tmp_path):
+  _touch(tmp_path / "elsewhere", "7/aux_arrays.npz", "7/checkpoints/ckpt-1.index")
+  _touch(tmp_path / "e", "0.7/1/aux_arrays.npz")
+  (tmp_path / "e" / "0.7" / "7").symlink_to(tmp_path / "elsewhere" / "7")
+  (tmp_path / "e" / "0.5").symlink_to("../elsewhere")
+  (tmp_path / "e" / "0.7" / "2").mkdir()
+  (tmp_path / "e" / "0.7" / "2" / "aux_arrays.npz").symlink_to("../1/aux_arrays.npz")
+  listing = list_runs(str(tmp_path / "e"))
+  keys = [RunKey(0.5, 7), RunKey(0.7, 1), RunKey(0.7, 2), RunKey(0.7, 7)]
+  assert [run.key for run in listing.runs] == keys
+  assert all(run.complete for run in listing.runs)
+  assert listing.runs[3].checkpoint_names == ("ckpt-1",)
+  assert listing.skipped == ()
+
+
+def test_links_that_lead_to_nothing_or_round_in_a_circle_are_skipped(tmp_path):
+  _touch(tmp_path, "0.7/1/aux_arrays.npz")
+  (tmp_path / "0.7" / "2").symlink_to("/nowhere/2")
+  (tmp_path / "0.7" / "3").symlink_to("3")
+  (tmp_path / "0.7" / "4").symlink_to("../0.7")
+  (tmp_path / "0.5").symlink_to("/nowhere")
+  (tmp_path / "loop").symlink_to(".")
+  (tmp_path / "0.7" / "1" / "loop").symlink_to("..")
+  listing = list_runs(str(tmp_path))
+  assert [run.key for run in listing.runs] == [RunKey(0.7, 1)]
+  assert {entry.path.removeprefix(f"{tmp_path}/"): entry.reason for entry in listing.skipped} == {
+    "0.5": "is a symbolic link to /nowhere, where there is nothing",
+    "0.7/2": "is a symbolic link to /nowhere/2, where there is nothing",
+    "0.7/3": "is a symbolic link that leads to itself",
+    "0.7/4": f"is a symbolic link that leads back to {tmp_path}/0.7, which holds it",
+    "loop": f"is a symbolic link that leads back to {tmp_path}, which holds it",
+  }
+
+
 @pytest.mark.parametrize(
   ("names", "below", "instead"),
   [
@@ -110,13 +144,13 @@ def test_of_two_directories_of_a_run_the_complete_and_plainly_named_one_is_taken
     (
       ["70/3/aux_arrays.npz", "70/4/aux_arrays.npz"],
       "",
-      "what looks like a run is none; the first of 2: {root}/70/3 '70' is not a subset "
+      "what looks like runs is none; the first: {root}/70/3 '70' is not a subset "
       "ratio in (0, 1): name the directory 0.7",
     ),
     (
       ["0.7/run_7/aux_arrays.npz"],
       "",
-      "what looks like a run is none; the first of 1: {root}/0.7/run_7 'run_7' is not a run "
+      "what looks like runs is none; the first: {root}/0.7/run_7 'run_7' is not a run "
       "id: name the directory by a number, such as 7",
     ),
     (
@@ -146,6 +180,16 @@ def test_a_directory_without_runs_is_refused_with_what_is_there_instead(
   reason = instead.format(root=tmp_path)
   assert (
     str(error.value) == f"{path} holds no runs: they lie in <subset ratio>/<run id>/, and {reason}"
+  )
+
+
+def test_a_directory_of_broken_links_is_refused_with_the_first(tmp_path):
+  (tmp_path / "0.7").symlink_to("/nowhere")
+  with pytest.raises(UsageError) as error:
+    require_runs(str(tmp_path))
+  assert str(error.value).endswith(
+    f"and what looks like runs is none; the first: {tmp_path}/0.7 is a symbolic link to /nowhere, "
+    "where there is nothing"
   )
 
 

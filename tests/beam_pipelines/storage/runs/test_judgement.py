@@ -1,4 +1,5 @@
 import io
+import os
 
 import numpy as np
 import pytest
@@ -64,6 +65,27 @@ def test_every_shard_of_a_checkpoint_must_be_there(shards, missing):
       UnusableRunError, match=rf"is not whole: .* checkpoints/ckpt-3.data-{missing}$"
     ):
       choose_checkpoint(run)
+
+
+@pytest.mark.parametrize("name", ["checkpoints", INDEX, DATA])
+def test_a_checkpoint_that_cannot_be_read_is_named(name):
+  names = {"aux_arrays.npz", INDEX, DATA, name}
+  run = RunDirectory(
+    RunKey(0.7, 1),
+    "/runs/0.7/1",
+    tuple(files.FileInfo(n, 0, "is a pipe" * (n == name)) for n in names),
+  )
+  with pytest.raises(UnusableRunError, match=f"^{name} is a pipe$"):
+    choose_checkpoint(run)
+
+
+def test_a_pipe_in_place_of_an_outcome_is_named_and_not_waited_for(tmp_path):
+  (tmp_path / "0.5" / "0").mkdir(parents=True)
+  os.mkfifo(tmp_path / "0.5" / "0" / "aux_arrays.npz")
+  (run,) = list_runs(str(tmp_path)).runs
+  assert not run.complete
+  with pytest.raises(UnusableRunError, match=r"^aux_arrays.npz is a pipe, not a file$"):
+    fetch_arrays(run)
 
 
 def test_most_runs_decide_on_the_sizes_and_a_tie_decides_nothing():
