@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,8 @@ from beam_pipelines.storage.runs.experiment import AUX_ARRAYS, CHECKPOINTS, RunK
 from beam_pipelines.storage.runs.outcome import RunOutcome
 from image_datasets import load_dataset
 from models.hyper_parameters import HyperParameters
+
+_ATTEMPTS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,14 +143,34 @@ class _Workshop:
 
 
 def _write_run(experiment: str, finished: _FinishedRun) -> None:
-  """Writes checkpoint and then `aux_arrays.npz`, in place of whatever was left half-written."""
-  outcome, prefix = finished.outcome, finished.checkpoint
-  directory = outcome.key.directory(experiment)
-  checkpoint = sorted(prefix.parent.glob(f"{prefix.name}.*"))
-  names = {files.join(CHECKPOINTS, file.name) for file in checkpoint}
-  found = files.list_files(directory, unfinished=True)
-  files.delete(files.join(directory, info.name) for info in found if info.name not in names)
-  for file in checkpoint:
-    files.write_bytes(files.join(directory, CHECKPOINTS, file.name), file.read_bytes())
-  arrays = aux_arrays.encode(outcome, finished.training_loss)
+  """Writes checkpoint and then `aux_arrays.npz`, in place of whatever was left half-written.
+
+  Another process may write the same run meanwhile, and writes the same bytes. Whoever is first
+  completes it, for good: only then is anything unfinished taken away, and whoever loses a file by
+  that, or to what else happens there at once, finds the run complete.
+  """
+  directory = finished.outcome.key.directory(experiment)
+  prefix = finished.checkpoint
+  checkpoint = {
+    files.join(CHECKPOINTS, file.name): file.read_bytes()
+    for file in sorted(prefix.parent.glob(f"{prefix.name}.*"))
+  }
+  arrays = aux_arrays.encode(finished.outcome, finished.training_loss)
+  for attempt in range(_ATTEMPTS):
+    try:
+      _complete_run(directory, checkpoint, arrays)
+      files.delete_unfinished(directory)
+      return
+    except OSError:
+      if attempt == _ATTEMPTS - 1:
+        raise
+
+
+def _complete_run(directory: str, checkpoint: Mapping[str, bytes], arrays: bytes) -> None:
+  found = {info.name for info in files.list_files(directory)}
+  if AUX_ARRAYS in found:
+    return
+  files.delete(files.join(directory, name) for name in found - checkpoint.keys())
+  for name, content in checkpoint.items():
+    files.write_bytes(files.join(directory, name), content)
   files.write_bytes(files.join(directory, AUX_ARRAYS), arrays)

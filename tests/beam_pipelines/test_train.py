@@ -2,6 +2,7 @@ import io
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import tensorflow as tf
 from beam_pipelines import cli
 from beam_pipelines.storage.runs import aux_arrays
 from beam_pipelines.storage.runs.experiment import RunKey, list_runs
+from beam_pipelines.storage.runs.judgement import has_diverged
 from image_datasets import load_dataset
 from models.checkpoint import read_weights
 from models.evaluator import Evaluator
@@ -182,6 +184,15 @@ def test_dry_run_estimates_the_size_well(trained, capsys):
     (["--epochs=0"], "epochs is 0"),
     (["--learning_rate=-1"], "learning_rate is -1.0"),
     (["--stack=0"], "--stack=0"),
+    (
+      ["--crop=8"],
+      "--crop=8: of images of 8×8 pixels, some crops would be all border",
+    ),
+    (
+      ["--runs=0:1000001"],
+      "--runs: 1,000,001 runs are more than the 1,000,000",
+    ),
+    (["--runs=0:4294967296"], "--runs: 4,294,967,296 runs are more than the 1,000,000"),
     (["--seed=-1"], "--seed: -1 is not in 0…4294967295"),
     (["--runs=0:4294967297"], "--runs: 4294967296 is not in 0…4294967295"),
     (["--epoch=3"], "unknown argument --epoch: did you mean --epochs?"),
@@ -215,6 +226,89 @@ def test_training_json_says_how(trained):
   assert described["dataset"] == "digits"
   assert described["epochs"] == 1
   assert described["momentum"] == 0.9
+
+
+def test_runs_behind_links_are_not_trained_again(trained, tmp_path, capsys):
+  experiment = tmp_path / "runs"
+  (experiment / "0.7").mkdir(parents=True)
+  shutil.copy(trained / "training.json", experiment)
+  (experiment / "0.5").symlink_to(trained / "0.5")
+  for run in range(6):
+    (experiment / "0.7" / str(run)).symlink_to(trained / "0.7" / str(run))
+  assert _train(experiment, "--ratios=0.5,0.7", "--runs=0:7", "--dry_run") == 0
+  assert ": 12 complete, 2 to train" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("place", ["0.7", "0.7/1", "0.7/1/aux_arrays.npz", "0.7/1/checkpoints"])
+def test_a_run_is_not_trained_anew_where_a_link_leads_nowhere(trained, tmp_path, place, capsys):
+  shutil.copy(trained / "training.json", tmp_path)
+  link = tmp_path / place
+  link.parent.mkdir(parents=True, exist_ok=True)
+  link.symlink_to("/nowhere")
+  assert _train(tmp_path, "--runs=0:3") == 2
+  assert capsys.readouterr().err == (
+    f"heldout train: error: {link} is a symbolic link to /nowhere, where there is nothing: "
+    "restore what it was, or remove it to train the run anew\n"
+  )
+  assert _train(tmp_path, "--runs=2:3") == (2 if place == "0.7" else 0)
+
+
+def test_diverged_runs_are_said_and_marked(tmp_path, capsys):
+  flags = ("--model=mlp_small", "--learning_rate=1e25", "--batch_size=64", "--runs=0:5")
+  assert _train(tmp_path, *flags) == 0
+  captured = capsys.readouterr()
+  assert "trained 5 runs" in captured.out
+  assert captured.err == (
+    "heldout train: warning: 5 of 5 runs have diverged, their loss or weights are not finite: "
+    f"{tmp_path}/0.7/0, {tmp_path}/0.7/1, {tmp_path}/0.7/2, …; they are skipped when scoring; "
+    "train with a smaller --learning_rate, into another directory\n"
+  )
+  runs = list_runs(str(tmp_path)).runs
+  assert all(has_diverged(run) for run in runs)
+  assert cli.main(["inspect", f"--experiment={tmp_path}"]) == 0
+  reason = "has diverged in training: training_loss in aux_arrays.npz is "
+  assert capsys.readouterr().out.count(reason) == 10  # from either source
+  for source in ([], ["--source=checkpoints", "--model=mlp_small"]):
+    score = ["score", f"--experiment={tmp_path}", f"--scores={tmp_path}/scores", "--dataset=digits"]
+    assert cli.main([*score, *source]) == 2
+    error = capsys.readouterr().err
+    assert "5 inputs cannot be used" in error
+    assert reason in error
+    assert error.count("\n") == 1
+
+
+def test_two_trainings_of_the_same_runs_at_once(trained, tmp_path):
+  """Whatever the one does to the other's files, a run that is complete once is so for good."""
+  command = [
+    *(sys.executable, "-m", "beam_pipelines.train", f"--experiment={tmp_path}", *FAST),
+    *("--ratios=0.5,0.7", "--runs=0:6"),
+  ]
+  half = tmp_path / "0.7" / "2" / "checkpoints"
+  half.mkdir(parents=True)
+  (half / "ckpt-9.index").write_bytes(b"of another training")
+  shutil.copy(trained / "training.json", tmp_path)
+  processes = [
+    subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    for _ in range(2)
+  ]
+  complete, expected = set(), _outcomes(trained)
+  while any(process.poll() is None for process in processes):
+    runs = {run.key: run for run in list_runs(str(tmp_path)).runs}
+    for key in complete:  # since the listing before: listing takes time
+      assert runs[key].complete
+      assert runs[key].checkpoint_names == ("ckpt-1",)
+      assert aux_arrays.read(runs[key]) == expected[key]
+    complete = {key for key, run in runs.items() if run.complete}
+    time.sleep(0.01)  # polls other processes
+  outputs = [process.communicate()[0] for process in processes]
+  assert [process.returncode for process in processes] == [0, 0], outputs
+  assert _outcomes(tmp_path) == expected
+  left = {
+    path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()
+  }
+  assert left == {
+    path.relative_to(trained): path.read_bytes() for path in trained.rglob("*") if path.is_file()
+  }
 
 
 @pytest.mark.parametrize("runs_before_the_kill", [0, 1, 6])

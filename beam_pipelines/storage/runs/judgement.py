@@ -8,6 +8,7 @@ it must be complete, and must not have diverged in training.
 from __future__ import annotations
 
 import enum
+import math
 import re
 from collections.abc import Container, Iterable, Sequence
 from typing import Literal, NamedTuple
@@ -66,15 +67,20 @@ def fetch_arrays(run: RunDirectory) -> bytes:
   Raises:
     UnusableRunError: the run is not complete, has diverged in training, or cannot be read.
   """
-  _check_readable(run, [AUX_ARRAYS])
-  try:
-    content = aux_arrays.fetch(run)
-  except aux_arrays.AuxArraysError as error:
-    raise UnusableRunError(str(error)) from error
+  content = _fetch(run)
   loss = _training_loss(content)
-  if loss is not None and not np.isfinite(loss):
+  if _is_diverged(loss):
     raise UnusableRunError(f"has diverged in training: {TRAINING_LOSS} in {AUX_ARRAYS} is {loss}")
   return content
+
+
+def has_diverged(run: RunDirectory) -> bool:
+  """Whether a run's training has recorded a loss that is not finite.
+
+  Raises:
+    UnusableRunError: the run is not complete, or cannot be read.
+  """
+  return _is_diverged(_training_loss(_fetch(run)))
 
 
 def read_outcome(run: RunDirectory, content: bytes) -> RunOutcome:
@@ -155,6 +161,18 @@ def choose_checkpoint(run: RunDirectory, wanted: WantedCheckpoint = None) -> str
 def checkpoint_files(run: RunDirectory, name: str) -> list[files.FileInfo]:
   """Returns the files of a checkpoint, by names below the run's directory."""
   return [file for file in run.files if file.name.startswith(f"{CHECKPOINTS}/{name}.")]
+
+
+def _fetch(run: RunDirectory) -> bytes:
+  _check_readable(run, [AUX_ARRAYS])
+  try:
+    return aux_arrays.fetch(run)
+  except aux_arrays.AuxArraysError as error:
+    raise UnusableRunError(str(error)) from error
+
+
+def _is_diverged(loss: float | None) -> bool:
+  return loss is not None and not math.isfinite(loss)
 
 
 def _check_readable(run: RunDirectory, names: Container[str]) -> None:
