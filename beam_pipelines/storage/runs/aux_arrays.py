@@ -198,6 +198,16 @@ def _membership(index: np.ndarray, count: int, name: str) -> np.ndarray:
   member, bad = mark_members(index, count)
   if bad is not None:
     if not 0 <= index[bad] < count:
-      raise AuxArraysError(f"{name} has {index[bad]}, which is not in 0…{count - 1}")
+      raise AuxArraysError(_explain_range(name, index[bad], count))
     raise AuxArraysError(f"{name} has example {index[bad]} twice")
   return member
+
+
+def _explain_range(name: str, example: int, count: int) -> str:
+  test = name == "index_test"
+  way_out = "" if test else "record them as removed, or "
+  return (
+    f"{name} has {example}, which is not in 0…{count - 1}, the numbers of {count:,} "
+    f"{'test' if test else 'training'} examples: where some were set aside, as for validation, "
+    f"{way_out}number the others from 0"
+  )
