@@ -157,7 +157,15 @@ def test_a_tie_of_sizes_is_said_and_decided_by_the_data_set(tmp_path, capsys):
   assert _inspect(experiment) == 0
   out = capsys.readouterr().out
   assert "from recorded outcomes, 4 of 4 runs cannot be scored:\n" in out
-  assert out.count("only the data set tells which is right; --dataset names it\n") == 4
+  tie = "only the data set tells which is right; --dataset names it\n"
+  assert out.count(tie) == 4
+  score = ["score", f"--experiment={experiment}", f"--scores={tmp_path}/scores"]
+  assert cli.main(score) == 2
+  assert capsys.readouterr().err == (
+    f"heldout score: error: --experiment={experiment}: 4 inputs cannot be used; the first: "
+    f"{experiment}/0.5/0 is of 37 training and 11 test examples, and as many runs are of 40 and "
+    f"11: {tie}"
+  )
   dataset = write_few_digits(tmp_path / "few-digits.npz")
   assert _inspect(experiment, f"--dataset={dataset}") == 0
   assert "from recorded outcomes, 2 of 4 runs cannot be scored:\n" in capsys.readouterr().out
