@@ -130,7 +130,9 @@ def _verify(
       )
     if not files.exists(path):
       raise UsageError("workers on other machines need a --temp_location that they can write to")
-    return _read(path, listing.skipped)
+    verified = _read(path, listing.skipped)
+    _check_conservation(verified, listing)
+    return verified
 
 
 def _write(path: str, matches: Sequence[RunMatches], skipped: Sequence[Skipped]) -> None:
@@ -153,6 +155,19 @@ def _read(path: str, listed: Sequence[Skipped]) -> _Verified:
   return _Verified(
     sorted(matches), {path: "; ".join(sorted(reasons[path])) for path in sorted(reasons)}
   )
+
+
+def _check_conservation(verified: _Verified, listing: Listing) -> None:
+  """Makes sure that every run was verified or is named as not verified."""
+  matched = {run.key for run in verified.matches}
+  lost = [
+    run.path for run in listing.runs if run.key not in matched and run.path not in verified.skipped
+  ]
+  if lost:
+    raise UsageError(
+      f"{len(lost):,} of {len(listing.runs):,} runs were neither verified nor skipped, such as "
+      f"{lost[0]}: the runner lost them, use another --runner"
+    )
 
 
 def _table(matches: Sequence[RunMatches]) -> Iterator[str]:

@@ -1,10 +1,12 @@
 import re
 import shutil
 
+import apache_beam as beam
 import numpy as np
 import pytest
 
-from beam_pipelines import cli
+from beam_pipelines import cli, verify
+from beam_pipelines.transforms.match_outcomes import MatchOutcomes
 from tests.helpers.checkpoints import write_broken_digits_runs, write_digits_experiment
 from tests.helpers.outcomes import make_outcomes, write_experiment
 
@@ -153,6 +155,24 @@ def test_long_lists_are_cut(experiment, capsys):
   assert "\nnot verified: 25\n" in out
   assert out.count("has no checkpoint") == 20
   assert out.endswith("  … and 5 more\n")
+
+
+class _Losing(beam.PTransform):
+  """Matches all runs but the last."""
+
+  def expand(self, outcomes):
+    return outcomes | MatchOutcomes() | beam.Filter(lambda matches: matches.key.run != 4)
+
+
+def test_runs_that_the_runner_loses_are_an_error(experiment, monkeypatch, capsys):
+  monkeypatch.setattr(verify, "MatchOutcomes", _Losing)
+  assert _verify(experiment) == 2
+  captured = capsys.readouterr()
+  assert captured.out == ""
+  assert captured.err == (
+    "heldout verify: error: 1 of 5 runs were neither verified nor skipped, such as "
+    f"{experiment}/0.7/4: the runner lost them, use another --runner\n"
+  )
 
 
 def test_nothing_to_compare_with_is_an_error(experiment, capsys):
