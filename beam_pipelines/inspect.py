@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -22,6 +22,7 @@ from beam_pipelines.storage.runs.judgement import (
   check_sizes,
   choose_checkpoint,
   fetch_arrays,
+  fetch_many,
   read_outcome,
   read_subset,
 )
@@ -34,7 +35,6 @@ from image_datasets import describe_specs, load_dataset
 if TYPE_CHECKING:
   from models import VariableSpec
 
-R = TypeVar("R")
 T = TypeVar("T")
 
 _CONCURRENT_READS = 16
@@ -111,7 +111,7 @@ def _judge(
     wanted: which of several checkpoints.
     specs: what the checkpoints must hold; None: go by the names of their files.
   """
-  recorded = _for_each(_read, runs)
+  recorded = [_read(run, fetched) for run, fetched in _shown(fetch_many(runs), len(runs))]
   counts = Counter(found.sizes for found in recorded if isinstance(found, _Recorded))
   agreed = (sizes,) if sizes else agree_on_sizes(counts.items())
   train_sizes = {agreed_on.num_train for agreed_on in agreed}
@@ -127,18 +127,19 @@ def _judge(
       _judge_checkpoint(run, known, num_train, wanted, specs),
     )
 
-  return _for_each(judge, list(zip(runs, recorded, strict=True)))
-
-
-def _for_each(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
   with ThreadPoolExecutor(_CONCURRENT_READS) as pool:
-    working = pool.map(function, items)
-    return list(tqdm(working, total=len(items), unit=" runs", disable=None, leave=False))
+    return list(_shown(pool.map(judge, zip(runs, recorded, strict=True)), len(runs)))
 
 
-def _read(run: RunDirectory) -> _Recorded | Skipped:
+def _shown(items: Iterable[T], total: int) -> Iterable[T]:
+  return tqdm(items, total=total, unit=" runs", disable=None, leave=False)
+
+
+def _read(run: RunDirectory, fetched: bytes | UnusableRunError) -> _Recorded | Skipped:
   try:
-    outcome = read_outcome(run, fetch_arrays(run))
+    if isinstance(fetched, UnusableRunError):
+      raise fetched
+    outcome = read_outcome(run, fetched)
   except UnusableRunError as error:
     return skip(run.path, error)
   return _Recorded(outcome.accuracies(), SetSizes.of(outcome), RunTrace.of(outcome))

@@ -17,11 +17,14 @@ from beam_pipelines.launch.dataflow import add_gpu_flags, prepare_job, print_pla
 from beam_pipelines.launch.job import Job
 from beam_pipelines.launch.progress import show_progress
 from beam_pipelines.storage.runs.experiment import Listing, RunDirectory, list_runs
-from beam_pipelines.storage.runs.judgement import UnusableRunError, has_diverged
+from beam_pipelines.storage.runs.judgement import (
+  DivergedRunError,
+  UnusableRunError,
+  fetch_many,
+)
 from beam_pipelines.storage.runs.run_place import RunKey
 from beam_pipelines.transforms.train_runs import TrainingTask, TrainRuns
 from files.errors import UsageError
-from files.read_ahead import map_ahead
 from image_datasets import ImageDataset, describe_specs, load_dataset
 from models.hyper_parameters import PRECISIONS, SCHEDULES, HyperParameters
 from models.registry import ModelError, model_names
@@ -32,7 +35,6 @@ TRAINING = "training.json"
 
 _LARGEST = 2**32 - 1  # seed and run id, as random streams take them
 _MOST_RUNS = 1_000_000
-_CONCURRENT_READS = 8
 _SHOWN = 3
 
 
@@ -222,12 +224,11 @@ def _describe(task: TrainingTask) -> dict[str, object]:
 
 def _diverged_paths(runs: Sequence[RunDirectory]) -> list[str]:
   paths = []
-  for run, judging in map_ahead(has_diverged, runs, _CONCURRENT_READS):
-    try:
-      if judging.result():
-        paths.append(run.path)
-    except UnusableRunError as error:
-      raise UsageError(f"{run.path} {error}") from error
+  for run, fetched in fetch_many(runs):
+    if isinstance(fetched, DivergedRunError):
+      paths.append(run.path)
+    elif isinstance(fetched, UnusableRunError):
+      raise UsageError(f"{run.path} {fetched}") from fetched
   return paths
 
 

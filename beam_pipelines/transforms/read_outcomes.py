@@ -14,20 +14,18 @@ from beam_pipelines.storage.runs.judgement import (
   UnusableRunError,
   agree_on_sizes,
   check_sizes,
-  fetch_arrays,
+  fetch_many,
   read_outcome,
 )
 from beam_pipelines.storage.runs.outcome import RunOutcome
 from beam_pipelines.storage.scores.directory import read_part
 from beam_pipelines.storage.scores.outcomes_table import decode_outcomes
 from beam_pipelines.transforms.skip_runs import skip
-from files.read_ahead import map_ahead
 
 OUTCOMES = "outcomes"
 SKIPPED = "skipped"
 
 _RUNS_PER_BATCH = 256
-_CONCURRENT_READS = 8
 
 
 @dataclasses.dataclass
@@ -91,9 +89,11 @@ def common_sizes(outcomes: beam.PCollection[RunOutcome]) -> beam.PCollection[Set
 
 
 def _read(runs: Sequence[RunDirectory]) -> Iterator[tuple[str, RunOutcome] | TaggedOutput]:
-  for run, fetching in map_ahead(fetch_arrays, runs, _CONCURRENT_READS):
+  for run, fetched in fetch_many(runs):
     try:
-      yield run.path, read_outcome(run, fetching.result())
+      if isinstance(fetched, UnusableRunError):
+        raise fetched
+      yield run.path, read_outcome(run, fetched)
     except UnusableRunError as error:
       yield TaggedOutput(SKIPPED, skip(run.path, error))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import math
 import re
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -46,6 +46,10 @@ class UnusableRunError(ValueError):
     self.way_out = way_out
 
 
+class DivergedRunError(UnusableRunError):
+  """The training of a run has recorded a loss that is not finite."""
+
+
 class SetSizes(NamedTuple):
   """How many examples the training and the test set have."""
 
@@ -65,22 +69,33 @@ def fetch_arrays(run: RunDirectory) -> bytes:
   """Returns the content of a run's `aux_arrays.npz`.
 
   Raises:
-    UnusableRunError: the run is not complete, has diverged in training, or cannot be read.
-  """
-  content = _fetch(run)
-  loss = _training_loss(content)
-  if _is_diverged(loss):
-    raise UnusableRunError(f"has diverged in training: {TRAINING_LOSS} in {AUX_ARRAYS} is {loss}")
-  return content
-
-
-def has_diverged(run: RunDirectory) -> bool:
-  """Whether a run's training has recorded a loss that is not finite.
-
-  Raises:
     UnusableRunError: the run is not complete, or cannot be read.
+    DivergedRunError: it has diverged in training.
   """
-  return _is_diverged(_training_loss(_fetch(run)))
+  ((_, fetched),) = fetch_many([run])
+  if isinstance(fetched, UnusableRunError):
+    raise fetched
+  return fetched
+
+
+def fetch_many(
+  runs: Sequence[RunDirectory],
+) -> Iterator[tuple[RunDirectory, bytes | UnusableRunError]]:
+  """Yields runs of one experiment in order, with what `fetch_arrays` returns or raises for each.
+
+  Several are read at the same time, and the next while these are used.
+  """
+  for run, fetched in aux_arrays.fetch_many(runs):
+    problem = _find_problem(run, [AUX_ARRAYS])
+    if problem:
+      yield run, UnusableRunError(problem)
+    elif isinstance(fetched, aux_arrays.AuxArraysError):
+      yield run, UnusableRunError(str(fetched))
+    else:
+      loss = _training_loss(fetched)
+      diverged = loss is not None and not math.isfinite(loss)
+      reason = f"has diverged in training: {TRAINING_LOSS} in {AUX_ARRAYS} is {loss}"
+      yield run, DivergedRunError(reason) if diverged else fetched
 
 
 def read_outcome(run: RunDirectory, content: bytes) -> RunOutcome:
@@ -150,11 +165,13 @@ def choose_checkpoint(run: RunDirectory, wanted: WantedCheckpoint = None) -> str
     UnusableRunError: the run has none, not the one that is wanted, or several of which none is; or
       a file of it is not there.
   """
-  _check_readable(run, [CHECKPOINTS])
+  if problem := _find_problem(run, [CHECKPOINTS]):
+    raise UnusableRunError(problem)
   name = _choose(run.checkpoint_names, wanted)
   if missing := _missing_shard(run, name):
     raise UnusableRunError(f"{CHECKPOINTS}/{name} is not whole: there is no {missing}")
-  _check_readable(run, [file.name for file in checkpoint_files(run, name)])
+  if problem := _find_problem(run, [file.name for file in checkpoint_files(run, name)]):
+    raise UnusableRunError(problem)
   return name
 
 
@@ -163,22 +180,10 @@ def checkpoint_files(run: RunDirectory, name: str) -> list[files.FileInfo]:
   return [file for file in run.files if file.name.startswith(f"{CHECKPOINTS}/{name}.")]
 
 
-def _fetch(run: RunDirectory) -> bytes:
-  _check_readable(run, [AUX_ARRAYS])
-  try:
-    return aux_arrays.fetch(run)
-  except aux_arrays.AuxArraysError as error:
-    raise UnusableRunError(str(error)) from error
-
-
-def _is_diverged(loss: float | None) -> bool:
-  return loss is not None and not math.isfinite(loss)
-
-
-def _check_readable(run: RunDirectory, names: Container[str]) -> None:
-  for file in run.files:
-    if file.problem and file.name in names:
-      raise UnusableRunError(f"{file.name} {file.problem}")
+def _find_problem(run: RunDirectory, names: Container[str]) -> str | None:
+  """Returns what is wrong with the first of some files that is there and cannot be read."""
+  broken = (file for file in run.files if file.problem and file.name in names)
+  return next((f"{file.name} {file.problem}" for file in broken), None)
 
 
 def _training_loss(content: bytes) -> float | None:
