@@ -15,8 +15,9 @@ from tqdm import tqdm
 import files
 from beam_pipelines.launch import arguments, command
 from beam_pipelines.storage.runs.archive import RunArchive
-from beam_pipelines.storage.runs.experiment import AUX_ARRAYS, RunDirectory, list_runs
+from beam_pipelines.storage.runs.experiment import RunDirectory, list_runs
 from beam_pipelines.storage.runs.notes import read_note
+from beam_pipelines.storage.runs.run_place import AUX_ARRAYS
 from beam_pipelines.storage.runs.run_writer import RunWriter
 from beam_pipelines.storage.runs.tar_stream import ArchiveError
 from files.errors import UsageError

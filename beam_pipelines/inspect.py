@@ -1,80 +1,212 @@
-"""`heldout inspect`: says what an experiment directory holds."""
+"""`heldout inspect`: says what an experiment directory holds, and what could be scored of it."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 from tqdm import tqdm
 
 from beam_pipelines.launch import arguments, command
-from beam_pipelines.storage.runs import aux_arrays
-from beam_pipelines.storage.runs.experiment import RunDirectory, Skipped, list_some_runs
+from beam_pipelines.launch.checkpoint_source import add_checkpoint_flag, describe_weights
+from beam_pipelines.storage.runs.experiment import RunDirectory, Skipped, require_runs
+from beam_pipelines.storage.runs.judgement import (
+  SetSizes,
+  UnusableRunError,
+  WantedCheckpoint,
+  agree_on_sizes,
+  check_sizes,
+  choose_checkpoint,
+  fetch_arrays,
+  fetch_many,
+  read_outcome,
+  read_subset,
+)
+from beam_pipelines.storage.runs.misreadings import RunTrace, find_misreadings
 from beam_pipelines.storage.runs.outcome import Accuracies
+from beam_pipelines.transforms.skip_runs import skip
+from files.errors import UsageError
+from image_datasets import describe_specs, load_dataset
+
+if TYPE_CHECKING:
+  from models import VariableSpec
+
+T = TypeVar("T")
 
 _CONCURRENT_READS = 16
 
 
-class _Inspected(NamedTuple):
+class _Recorded(NamedTuple):
+  """What is kept of a run's recorded outcome."""
+
+  accuracies: Accuracies
+  sizes: SetSizes
+  trace: RunTrace
+
+
+class _Judged(NamedTuple):
+  """A run with why it would be skipped, by where its outcome would come from; None if it is not."""
+
   run: RunDirectory
-  accuracies: Accuracies | None
-  problem: str | None
+  recorded: _Recorded | None
+  skipped_recorded: Skipped | None
+  skipped_checkpoint: Skipped | None
 
 
 def run(argv: Sequence[str]) -> int:
   """Prints one line per subset ratio and one per problem; returns the exit status."""
-  parser = command.Parser(
-    "inspect",
-    "Says what is in an experiment directory: ratios, runs, accuracies, size, and what is wrong.",
-    "Example:\n  heldout inspect --experiment=gs://bucket/cifar100-inception",
-  )
-  parser.add_argument("--experiment", type=arguments.path, required=True, help="what to inspect")
-  args, _ = parser.parse(argv)
-  listing = list_some_runs(args.experiment)
-  with ThreadPoolExecutor(_CONCURRENT_READS) as pool:
-    reading = pool.map(_inspect, listing.runs)
-    inspected = list(
-      tqdm(reading, total=len(listing.runs), unit=" runs", disable=None, leave=False)
-    )
+  args, _ = _parser().parse(argv)
+  if args.model and not args.dataset:
+    raise UsageError("--model needs --dataset: it says how large the images are")
+  dataset = load_dataset(args.dataset, args.data_dir) if args.dataset else None
+  specs = describe_weights(args.model, dataset) if dataset and args.model else None
+  listing = require_runs(args.experiment)
+  sizes = SetSizes(len(dataset.train), len(dataset.test)) if dataset else None
+  judged = _judge(listing.runs, sizes, args.checkpoint, specs)
   print(
-    "\n".join([args.experiment, "", *_table(inspected), "", *_problems(inspected, listing.skipped)])
+    "\n".join(
+      [
+        *(args.experiment, "", *_table(judged), ""),
+        *_findings(judged, listing.skipped, read_checkpoints=specs is not None),
+        *_warnings(judged),
+      ]
+    )
   )
   return 0
 
 
-def _inspect(run: RunDirectory) -> _Inspected:
-  try:
-    return _Inspected(run, aux_arrays.read(run).accuracies(), None)
-  except aux_arrays.AuxArraysError as error:
-    return _Inspected(run, None, str(error))
-
-
-def _table(inspected: Sequence[_Inspected]) -> Iterable[str]:
-  yield (
-    f"{'ratio':>8}{'runs':>8}{'complete':>10}{'usable':>8}{'train':>9}{'removed':>9}{'test':>9}"
-    f"{'checkpoints':>13}{'MB':>12}"
+def _parser() -> command.Parser:
+  parser = command.Parser(
+    "inspect",
+    "Says what is in an experiment directory: ratios, runs, accuracies, size, and what is wrong.\n"
+    "Runs are judged as `heldout score` judges them, for both sources of outcomes.",
+    "Examples:\n"
+    "  heldout inspect --experiment=gs://bucket/cifar100-inception\n"
+    "  heldout inspect --experiment=runs --dataset=digits --model=mlp\n\n"
+    f"Data sets:\n{describe_specs()}",
   )
-  for ratio in sorted({row.run.key.subset_ratio for row in inspected}):
-    yield _line(str(ratio), [row for row in inspected if row.run.key.subset_ratio == ratio])
-  yield _line("all", inspected)
+  add = parser.add_argument
+  add("--experiment", type=arguments.path, required=True, help="what to inspect")
+  arguments.add_dataset(parser, "data set whose sizes the runs must have (default: most runs')")
+  add("--model", help="also read the checkpoints, which must be of this architecture")
+  add_checkpoint_flag(parser)
+  return parser
 
 
-def _line(name: str, rows: Sequence[_Inspected]) -> str:
-  usable = [row.accuracies for row in rows if row.accuracies]
+def _judge(
+  runs: Sequence[RunDirectory],
+  sizes: SetSizes | None,
+  wanted: WantedCheckpoint,
+  specs: Mapping[str, VariableSpec] | None,
+) -> list[_Judged]:
+  """Judges runs from both sources.
+
+  Args:
+    runs: the runs.
+    sizes: of the data set; None: whatever most runs have.
+    wanted: which of several checkpoints.
+    specs: what the checkpoints must hold; None: go by the names of their files.
+  """
+  recorded = [_read(run, fetched) for run, fetched in _shown(fetch_many(runs), len(runs))]
+  counts = Counter(found.sizes for found in recorded if isinstance(found, _Recorded))
+  agreed = (sizes,) if sizes else agree_on_sizes(counts.items())
+  train_sizes = {agreed_on.num_train for agreed_on in agreed}
+  num_train = train_sizes.pop() if len(train_sizes) == 1 else None
+
+  def judge(pair: tuple[RunDirectory, _Recorded | Skipped]) -> _Judged:
+    run, found = pair
+    known = found if isinstance(found, _Recorded) else None
+    return _Judged(
+      run,
+      known,
+      found if isinstance(found, Skipped) else _judge_sizes(run, found.sizes, agreed),
+      _judge_checkpoint(run, known, num_train, wanted, specs),
+    )
+
+  with ThreadPoolExecutor(_CONCURRENT_READS) as pool:
+    return list(_shown(pool.map(judge, zip(runs, recorded, strict=True)), len(runs)))
+
+
+def _shown(items: Iterable[T], total: int) -> Iterable[T]:
+  return tqdm(items, total=total, unit=" runs", disable=None, leave=False)
+
+
+def _read(run: RunDirectory, fetched: bytes | UnusableRunError) -> _Recorded | Skipped:
+  try:
+    if isinstance(fetched, UnusableRunError):
+      raise fetched
+    outcome = read_outcome(run, fetched)
+  except UnusableRunError as error:
+    return skip(run.path, error)
+  return _Recorded(outcome.accuracies(), SetSizes.of(outcome), RunTrace.of(outcome))
+
+
+def _judge_sizes(run: RunDirectory, found: SetSizes, agreed: Sequence[SetSizes]) -> Skipped | None:
+  try:
+    check_sizes(found, agreed)
+  except UnusableRunError as error:
+    return skip(run.path, error)
+  return None
+
+
+def _judge_checkpoint(
+  run: RunDirectory,
+  recorded: _Recorded | None,
+  num_train: int | None,
+  wanted: WantedCheckpoint,
+  specs: Mapping[str, VariableSpec] | None,
+) -> Skipped | None:
+  """Judges as an evaluation does; without `specs`, all but what is in the checkpoint."""
+  try:
+    if specs is not None and num_train is not None:
+      # TensorFlow is imported for whoever reads checkpoints, and for nobody else.
+      from beam_pipelines.transforms.fetch_checkpoints import fetch_run
+
+      fetch_run(run, num_train, specs, wanted)
+    else:
+      subset_is_known = recorded is not None and recorded.sizes.num_train == num_train
+      if not subset_is_known:
+        content = fetch_arrays(run)
+        if num_train is not None:
+          read_subset(content, num_train)
+      choose_checkpoint(run, wanted)
+  except ValueError as error:  # of this run, or of its checkpoint
+    return skip(run.path, error)
+  return None
+
+
+def _table(judged: Sequence[_Judged]) -> Iterable[str]:
+  yield (
+    f"{'':>26}{'usable, from':>23}{'mean accuracy':>27}\n"
+    f"{'ratio':>8}{'runs':>8}{'complete':>10}{'recorded':>10}{'checkpoints':>13}"
+    f"{'train':>9}{'removed':>9}{'test':>9}{'MB':>12}"
+  )
+  for ratio in sorted({row.run.key.subset_ratio for row in judged}):
+    yield _line(str(ratio), [row for row in judged if row.run.key.subset_ratio == ratio])
+  yield _line("all", judged)
+
+
+def _line(name: str, rows: Sequence[_Judged]) -> str:
+  usable = [row.recorded.accuracies for row in _usable(rows) if row.recorded]
   complete = sum(row.run.complete for row in rows)
   means = "".join(
     _percent([getattr(accuracies, split) for accuracies in usable])
     for split in ("train", "removed", "test")
   )
-  checkpoints = sum(len(row.run.checkpoint_names) == 1 for row in rows)
+  checkpoints = sum(row.skipped_checkpoint is None for row in rows)
   megabytes = sum(row.run.bytes for row in rows) / 1e6
   return (
-    f"{name:>8}{len(rows):>8,}{complete:>10,}{len(usable):>8,}{means}"
-    f"{checkpoints:>13,}{megabytes:>12,.1f}"
+    f"{name:>8}{len(rows):>8,}{complete:>10,}{len(usable):>10,}{checkpoints:>13,}{means}"
+    f"{megabytes:>12,.1f}"
   )
+
+
+def _usable(rows: Iterable[_Judged]) -> list[_Judged]:
+  return [row for row in rows if row.skipped_recorded is None]
 
 
 def _percent(values: Sequence[float | None]) -> str:
@@ -82,15 +214,37 @@ def _percent(values: Sequence[float | None]) -> str:
   return f"{np.mean(defined):>9.2%}" if defined else f"{'-':>9}"
 
 
-def _problems(inspected: Sequence[_Inspected], skipped: Sequence[Skipped]) -> Iterable[str]:
-  problems = [(row.run.path, row.problem) for row in inspected if row.problem]
-  problems += [(entry.path, entry.reason) for entry in skipped]
-  if not problems:
-    yield "every run can be scored"
-    return
-  yield f"{len(problems):,} cannot be scored:"
-  for path, problem in problems:
-    yield f"  {path}: {problem}"
+def _findings(
+  judged: Sequence[_Judged], not_runs: Sequence[Skipped], *, read_checkpoints: bool
+) -> Iterator[str]:
+  yield from _verdict("from recorded outcomes", [row.skipped_recorded for row in judged])
+  if any(row.run.checkpoint_names for row in judged):
+    how = "" if read_checkpoints else ", by the names of their files"
+    yield from _verdict(f"from checkpoints{how}", [row.skipped_checkpoint for row in judged])
+  else:
+    yield "from checkpoints, no run can be scored: there are none"
+  if not_runs:
+    yield f"skipped, although they look like runs: {len(not_runs):,}"
+    yield from _lines(not_runs)
+
+
+def _verdict(source: str, verdicts: Sequence[Skipped | None]) -> Iterator[str]:
+  skipped = [verdict for verdict in verdicts if verdict]
+  if skipped:
+    yield f"{source}, {len(skipped):,} of {len(verdicts):,} runs cannot be scored:"
+    yield from _lines(skipped)
+  else:
+    yield f"{source}, every run can be scored"
+
+
+def _lines(skipped: Iterable[Skipped]) -> Iterator[str]:
+  for entry in skipped:
+    yield f"  {entry.path}: {entry.reason}"
+
+
+def _warnings(judged: Sequence[_Judged]) -> Iterator[str]:
+  for warning in find_misreadings(row.recorded.trace for row in _usable(judged) if row.recorded):
+    yield f"warning: {warning}"
 
 
 if __name__ == "__main__":

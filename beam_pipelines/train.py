@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import apache_beam as beam
 
@@ -16,8 +16,14 @@ from beam_pipelines.launch import arguments, command
 from beam_pipelines.launch.dataflow import add_gpu_flags, prepare_job, print_plan
 from beam_pipelines.launch.job import Job
 from beam_pipelines.launch.progress import show_progress
-from beam_pipelines.storage.runs.experiment import RunKey, list_runs
+from beam_pipelines.storage.runs.experiment import Listing, RunDirectory, list_runs
+from beam_pipelines.storage.runs.judgement import (
+  DivergedRunError,
+  UnusableRunError,
+  fetch_many,
+)
 from beam_pipelines.storage.runs.notes import read_note
+from beam_pipelines.storage.runs.run_place import RunKey
 from beam_pipelines.transforms.train_runs import TrainingTask, TrainRuns
 from files.errors import UsageError
 from image_datasets import ImageDataset, describe_specs, load_dataset
@@ -29,6 +35,8 @@ from models.weights import variable_specs
 TRAINING = "training.json"
 
 _LARGEST = 2**32 - 1  # seed and run id, as random streams take them
+_MOST_RUNS = 1_000_000
+_SHOWN = 3
 
 
 def run(argv: Sequence[str]) -> int:
@@ -37,11 +45,14 @@ def run(argv: Sequence[str]) -> int:
   accelerator = prepare_job(args, options, {"--experiment": args.experiment})
   dataset = load_dataset(args.dataset, args.data_dir)
   task = _task(args, dataset)
-  wanted = [RunKey(ratio, run) for ratio in args.ratios for run in args.runs]
   _check_subsets(args.ratios, dataset)
-  complete = _complete_runs(args.experiment)
-  _check_training(task)
+  _check_crop(args.crop, dataset)
+  listing = list_runs(args.experiment)
+  _check_training(task, listing)
+  wanted = [RunKey(ratio, run) for ratio in args.ratios for run in args.runs]
+  complete = {run.key for run in listing.runs if run.complete}
   missing = [key for key in wanted if key not in complete]
+  _check_places(args.experiment, missing, listing)
   plan = _plan(task, wanted, missing, dataset)
   if args.dry_run:
     print_plan(plan, options, accelerator)
@@ -53,7 +64,7 @@ def run(argv: Sequence[str]) -> int:
   chunks = list(_chunks(missing, task.stack))
 
   def count() -> int:
-    return len(set(missing) & _complete_runs(args.experiment))
+    return len(_complete(args.experiment, missing))
 
   job = Job(options)
   with show_progress(count, len(missing), "run"), job as pipeline:
@@ -64,7 +75,7 @@ def run(argv: Sequence[str]) -> int:
       | "Train runs" >> TrainRuns(task, accelerator)
     )
   if not job.template:
-    print(f"trained {len(missing):,} runs in {args.experiment}")
+    _conclude(args.experiment, missing)
   return 0
 
 
@@ -112,6 +123,11 @@ def _task(args: argparse.Namespace, dataset: ImageDataset) -> TrainingTask:
   for name, number in (("seed", args.seed), ("runs", args.runs[-1])):
     if not 0 <= number <= _LARGEST:
       raise UsageError(f"--{name}: {number} is not in 0…{_LARGEST}")
+  if len(args.runs) * len(args.ratios) > _MOST_RUNS:
+    raise UsageError(
+      f"--runs: {len(args.runs) * len(args.ratios):,} runs are more than the {_MOST_RUNS:,} that "
+      "one call takes; give a part of the range"
+    )
   try:
     hyper_parameters = HyperParameters(**{name: getattr(args, name) for name in fields})
   except ModelError as error:
@@ -136,8 +152,65 @@ def _check_subsets(ratios: Sequence[float], dataset: ImageDataset) -> None:
       )
 
 
-def _complete_runs(experiment: str) -> set[RunKey]:
-  return {run.key for run in list_runs(experiment).runs if run.complete}
+def _check_crop(crop: int, dataset: ImageDataset) -> None:
+  height, width, _ = dataset.image_shape
+  if crop >= min(height, width):
+    raise UsageError(
+      f"--crop={crop}: of images of {height}×{width} pixels, some crops would be all border; "
+      f"choose less than {min(height, width)}"
+    )
+
+
+def _check_places(experiment: str, missing: Collection[RunKey], listing: Listing) -> None:
+  """Makes sure that no run that is to be trained has something unreadable in its place."""
+  directories = {path: key for key in missing for path in _places(experiment, key)}
+  broken = [(entry.path, entry.reason) for entry in listing.skipped if entry.path in directories]
+  wanted = set(missing)
+  broken += [
+    (files.join(run.path, file.name), file.problem)
+    for run in listing.runs
+    for file in run.files
+    if file.problem and run.key in wanted
+  ]
+  if broken:
+    path, problem = min(broken)
+    raise UsageError(f"{path} {problem}: restore what it was, or remove it to train the run anew")
+
+
+def _places(experiment: str, key: RunKey) -> tuple[str, str]:
+  directory = key.directory(experiment)
+  return directory, directory.rpartition("/")[0]
+
+
+def _complete(experiment: str, keys: Collection[RunKey]) -> list[RunDirectory]:
+  """Returns those of some runs that are complete, sorted."""
+  asked = set(keys)
+  return [run for run in list_runs(experiment).runs if run.complete and run.key in asked]
+
+
+def _conclude(experiment: str, asked: Sequence[RunKey]) -> None:
+  """Says what the job has trained, and what came of it.
+
+  Raises:
+    UsageError: not all that was to be trained is there.
+  """
+  trained = _complete(experiment, asked)
+  if len(trained) < len(asked):
+    first = min(set(asked) - {run.key for run in trained})
+    raise UsageError(
+      f"{experiment}: {len(asked) - len(trained):,} of {len(asked):,} runs are not there after "
+      f"training, such as {first.directory(experiment)}: the same command trains them"
+    )
+  print(f"trained {len(trained):,} runs in {experiment}")
+  diverged = _diverged_paths(trained)
+  if diverged:
+    shown = ", ".join(diverged[:_SHOWN]) + (", …" if len(diverged) > _SHOWN else "")
+    print(
+      f"heldout train: warning: {len(diverged):,} of {len(trained):,} runs have diverged, their "
+      f"loss or weights are not finite: {shown}; they are skipped when scoring; train with a "
+      "smaller --learning_rate, into another directory",
+      file=sys.stderr,
+    )
 
 
 def _describe(task: TrainingTask) -> dict[str, object]:
@@ -150,10 +223,20 @@ def _describe(task: TrainingTask) -> dict[str, object]:
   }
 
 
-def _check_training(task: TrainingTask) -> None:
+def _diverged_paths(runs: Sequence[RunDirectory]) -> list[str]:
+  paths = []
+  for run, fetched in fetch_many(runs):
+    if isinstance(fetched, DivergedRunError):
+      paths.append(run.path)
+    elif isinstance(fetched, UnusableRunError):
+      raise UsageError(f"{run.path} {fetched}") from fetched
+  return paths
+
+
+def _check_training(task: TrainingTask, listing: Listing) -> None:
   path = files.join(task.experiment, TRAINING)
   if not files.exists(path):
-    if list_runs(task.experiment).runs:
+    if listing.runs:
       raise UsageError(
         f"--experiment={task.experiment} holds runs without {TRAINING}: they were trained "
         "elsewhere; choose another directory"

@@ -24,13 +24,14 @@ from beam_pipelines.launch.checkpoint_source import (
 from beam_pipelines.launch.dataflow import prepare_job, print_plan
 from beam_pipelines.launch.job import Job
 from beam_pipelines.storage.runs.aux_arrays import SPLITS
-from beam_pipelines.storage.runs.experiment import Listing, RunKey, Skipped, list_some_runs
+from beam_pipelines.storage.runs.experiment import Listing, Skipped, require_runs
+from beam_pipelines.storage.runs.judgement import SetSizes
+from beam_pipelines.storage.runs.run_place import RunKey
 from beam_pipelines.transforms.match_outcomes import MatchOutcomes, RunMatches
 from beam_pipelines.transforms.read_outcomes import (
   OUTCOMES,
   SKIPPED,
   ReadRecordedOutcomes,
-  SetSizes,
 )
 from files.errors import UsageError
 from image_datasets import describe_specs, load_dataset
@@ -53,7 +54,7 @@ def run(argv: Sequence[str]) -> int:
     raise UsageError("--template_location: `heldout verify` reads its job's result, so it must run")
   accelerator = prepare_job(args, options, {"--experiment": args.experiment})
   dataset = load_dataset(args.dataset, args.data_dir)
-  listing = list_some_runs(args.experiment)
+  listing = require_runs(args.experiment)
   evaluation = asked_evaluation(args, dataset)
   if args.dry_run:
     plan = f"would verify {len(listing.runs):,} runs of {args.experiment}, as {args.model}"
@@ -130,7 +131,9 @@ def _verify(
       )
     if not files.exists(path):
       raise UsageError("workers on other machines need a --temp_location that they can write to")
-    return _read(path, listing.skipped)
+    verified = _read(path, listing.skipped)
+    _check_conservation(verified, listing)
+    return verified
 
 
 def _write(path: str, matches: Sequence[RunMatches], skipped: Sequence[Skipped]) -> None:
@@ -153,6 +156,19 @@ def _read(path: str, listed: Sequence[Skipped]) -> _Verified:
   return _Verified(
     sorted(matches), {path: "; ".join(sorted(reasons[path])) for path in sorted(reasons)}
   )
+
+
+def _check_conservation(verified: _Verified, listing: Listing) -> None:
+  """Makes sure that every run was verified or is named as not verified."""
+  matched = {run.key for run in verified.matches}
+  lost = [
+    run.path for run in listing.runs if run.key not in matched and run.path not in verified.skipped
+  ]
+  if lost:
+    raise UsageError(
+      f"{len(lost):,} of {len(listing.runs):,} runs were neither verified nor skipped, such as "
+      f"{lost[0]}: the runner lost them, use another --runner"
+    )
 
 
 def _table(matches: Sequence[RunMatches]) -> Iterator[str]:

@@ -3,9 +3,9 @@
 Only this package opens files. It knows nothing of runs, scores or data sets.
 """
 
+from files.base import FileInfo
 from files.claim import claim
 from files.file_system import (
-  FileInfo,
   create,
   delete,
   delete_directory,
@@ -17,6 +17,7 @@ from files.file_system import (
   read_bytes,
   read_chunks,
   read_json,
+  read_many,
   retry_count,
   size,
   write_bytes,
@@ -37,6 +38,7 @@ __all__ = [
   "read_bytes",
   "read_chunks",
   "read_json",
+  "read_many",
   "retry_count",
   "size",
   "write_bytes",

@@ -6,7 +6,7 @@ import argparse
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -15,11 +15,13 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 import files
 from beam_pipelines.launch import dataflow
 from beam_pipelines.launch.progress import show_progress
+from beam_pipelines.storage.runs.judgement import WantedCheckpoint
 from files.errors import UsageError
 from image_datasets import ImageDataset
 
 if TYPE_CHECKING:
   from beam_pipelines.transforms.evaluate_checkpoints import EvaluateCheckpoints, Evaluation
+  from models import VariableSpec
 
 
 def add_flags(parser: argparse.ArgumentParser, *, model_required: bool = False) -> None:
@@ -29,7 +31,18 @@ def add_flags(parser: argparse.ArgumentParser, *, model_required: bool = False) 
   add("--batch_size", type=int, help="most images in one forward pass (default: by device)")
   add("--precision", choices=("float32", "bfloat16"), default="float32", help="of forward passes")
   add("--xla", action="store_true", help="compile forward passes with XLA")
+  add_checkpoint_flag(parser)
   dataflow.add_gpu_flags(parser, "evaluate")
+
+
+def add_checkpoint_flag(parser: argparse.ArgumentParser) -> None:
+  """Adds the flag that chooses one of a run's checkpoints."""
+  parser.add_argument(
+    "--checkpoint",
+    type=_wanted_checkpoint,
+    metavar="latest|EPOCH",
+    help="which checkpoint of a run that has several (default: such runs are skipped)",
+  )
 
 
 def refuse_flags(args: argparse.Namespace) -> None:
@@ -38,8 +51,8 @@ def refuse_flags(args: argparse.Namespace) -> None:
   Raises:
     UsageError: one does.
   """
-  for name in ("model", "gpu"):
-    if getattr(args, name):
+  for name in ("model", "gpu", "checkpoint"):
+    if getattr(args, name) is not None:
       raise UsageError(
         f"--{name} needs --source=checkpoints: recorded outcomes are read as they are"
       )
@@ -69,17 +82,33 @@ def asked_evaluation(args: argparse.Namespace, dataset: ImageDataset | None) -> 
     raise UsageError("evaluating checkpoints needs --dataset and --model")
   if args.batch_size is not None and args.batch_size < 1:
     raise UsageError(f"--batch_size={args.batch_size}: at least one image is in a batch")
-  # TensorFlow is imported by whoever evaluates, and by nobody else.
+  describe_weights(args.model, dataset)
   from beam_pipelines.transforms.evaluate_checkpoints import Evaluation
+
+  return Evaluation(
+    args.dataset,
+    args.data_dir,
+    args.model,
+    args.precision,
+    args.xla,
+    args.batch_size,
+    args.checkpoint,
+  )
+
+
+def describe_weights(model: str, dataset: ImageDataset) -> Mapping[str, VariableSpec]:
+  """Returns what checkpoints of an architecture for a data set hold, by key.
+
+  Raises:
+    UsageError: there is no such architecture, or it does not go with the data set.
+  """
+  # TensorFlow is imported by whoever evaluates, and by nobody else.
   from models import ModelError, variable_specs
 
   try:
-    variable_specs(args.model, dataset.num_classes, dataset.image_shape)
+    return variable_specs(model, dataset.num_classes, dataset.image_shape)
   except ModelError as error:
-    raise UsageError(f"--model={args.model}: {error}") from error
-  return Evaluation(
-    args.dataset, args.data_dir, args.model, args.precision, args.xla, args.batch_size
-  )
+    raise UsageError(f"--model={model}: {error}") from error
 
 
 @contextmanager
@@ -101,3 +130,11 @@ def evaluating(
     with show_progress(lambda: len(files.list_files(evaluated)), num_runs, "checkpoint"):
       shown = evaluated if sys.stderr.isatty() else None
       yield EvaluateCheckpoints(evaluation, accelerator, shown)
+
+
+def _wanted_checkpoint(text: str) -> WantedCheckpoint:
+  if text == "latest":
+    return "latest"
+  if not text.isdecimal():
+    raise argparse.ArgumentTypeError(f"{text!r} is no checkpoint: write latest, or an epoch")
+  return int(text)

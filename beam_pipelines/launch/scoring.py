@@ -17,7 +17,9 @@ import numpy as np
 
 from beam_pipelines.launch import checkpoint_source
 from beam_pipelines.storage.runs import aux_arrays
-from beam_pipelines.storage.runs.experiment import Listing, RunDirectory, RunKey, list_some_runs
+from beam_pipelines.storage.runs.experiment import Listing, RunDirectory, require_runs
+from beam_pipelines.storage.runs.judgement import SetSizes
+from beam_pipelines.storage.runs.run_place import RunKey
 from beam_pipelines.storage.scores.directory import Scores, open_scores
 from beam_pipelines.storage.scores.manifest import (
   Manifest,
@@ -29,7 +31,6 @@ from beam_pipelines.storage.scores.manifest import (
 from beam_pipelines.storage.scores.staging import Staging
 from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.pack_runs import choose_block_size
-from beam_pipelines.transforms.read_outcomes import SetSizes
 from beam_pipelines.transforms.select_pairs import PairSelection
 from files.errors import UsageError
 from image_datasets import ImageDataset, load_dataset
@@ -43,6 +44,7 @@ _KEPT_OPTIONS = (
   "precision",
   "xla",
   "batch_size",
+  "checkpoint",
   "dense",
   "correctness",
   "strict",
@@ -102,7 +104,7 @@ def plan_scoring(args: argparse.Namespace) -> Scoring:
   evaluation = None
   if args.source == "checkpoints":
     evaluation = checkpoint_source.asked_evaluation(args, dataset)
-  listing = list_some_runs(args.experiment)
+  listing = require_runs(args.experiment)
   scored: set[RunKey] = set()
   parts: tuple[StoredPart, ...] = ()
   sizes = SetSizes(len(dataset.train), len(dataset.test)) if dataset else None
@@ -165,6 +167,7 @@ def _check_appendable(former: Manifest, request: Request) -> None:
     ("dataset", former.dataset, request.dataset),
     ("model", former.model, request.model),
     ("precision", former.options.precision, request.options.precision),
+    ("checkpoint", former.options.checkpoint, request.options.checkpoint),
   ):
     if was != now:
       raise UsageError(
@@ -173,8 +176,8 @@ def _check_appendable(former: Manifest, request: Request) -> None:
       )
 
 
-def _flag(name: str, value: str | None) -> str:
-  return f"--{name}={value}" if value else f"no --{name}"
+def _flag(name: str, value: str | int | None) -> str:
+  return f"--{name}={value}" if value is not None else f"no --{name}"
 
 
 def _num_test(sizes: SetSizes | None, runs: Sequence[RunDirectory]) -> int:

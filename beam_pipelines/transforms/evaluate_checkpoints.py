@@ -18,11 +18,12 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.pvalue import TaggedOutput
 
 import files
-from beam_pipelines.storage.runs.aux_arrays import AuxArraysError
 from beam_pipelines.storage.runs.experiment import RunDirectory, Skipped
+from beam_pipelines.storage.runs.judgement import UnusableRunError, WantedCheckpoint
 from beam_pipelines.storage.runs.outcome import RunOutcome
 from beam_pipelines.transforms.fetch_checkpoints import FetchedRun, fetch_run
 from beam_pipelines.transforms.read_outcomes import OUTCOMES, SKIPPED
+from beam_pipelines.transforms.skip_runs import skip
 from files.read_ahead import map_ahead
 from image_datasets import load_dataset
 from models import CheckpointError, Evaluator, VariableSpec, variable_specs
@@ -50,6 +51,7 @@ class Evaluation:
     precision: "float32" or "bfloat16".
     xla: whether XLA compiles the evaluation.
     batch_size: most images in one forward pass; None chooses it by image size and device.
+    checkpoint: which checkpoint of a run; None: the only one.
   """
 
   dataset: str
@@ -58,6 +60,7 @@ class Evaluation:
   precision: str = "float32"
   xla: bool = False
   batch_size: int | None = None
+  checkpoint: WantedCheckpoint = None
 
 
 @dataclasses.dataclass
@@ -140,7 +143,12 @@ class _CheckpointHandler(ModelHandler[RunDirectory, RunOutcome | Skipped, _Loade
     model: _LoadedEvaluator,
     inference_args: dict[str, Any] | None = None,
   ) -> Iterator[RunOutcome | Skipped]:
-    fetch = functools.partial(fetch_run, num_train=model.num_train, specs=model.specs)
+    fetch = functools.partial(
+      fetch_run,
+      num_train=model.num_train,
+      specs=model.specs,
+      wanted=self._evaluation.checkpoint,
+    )
     for run, fetching in map_ahead(fetch, batch, _FETCHED_AHEAD):
       evaluated = self._evaluate(run, fetching, model)
       if self._progress:
@@ -160,8 +168,8 @@ class _CheckpointHandler(ModelHandler[RunDirectory, RunOutcome | Skipped, _Loade
     asked = time.perf_counter()
     try:
       fetched = fetching.result()
-    except (AuxArraysError, CheckpointError) as error:
-      return Skipped(run.path, str(error))
+    except (UnusableRunError, CheckpointError) as error:
+      return skip(run.path, error)
     with model.lock:
       started = time.perf_counter()
       correct = model.evaluator.correct(fetched.weights)

@@ -11,8 +11,15 @@ from typing import NamedTuple
 import numpy as np
 
 import files
-from beam_pipelines.storage.runs import aux_arrays
-from beam_pipelines.storage.runs.experiment import AUX_ARRAYS, CHECKPOINTS, RunDirectory
+from beam_pipelines.storage.runs.experiment import RunDirectory
+from beam_pipelines.storage.runs.judgement import (
+  WantedCheckpoint,
+  checkpoint_files,
+  choose_checkpoint,
+  fetch_arrays,
+  read_subset,
+)
+from beam_pipelines.storage.runs.run_place import AUX_ARRAYS, CHECKPOINTS
 from models.checkpoint import read_weights
 from models.weights import CheckpointError, VariableSpec, Weights
 
@@ -22,7 +29,7 @@ class FetchedRun(NamedTuple):
 
   Attributes:
     in_subset: bool [num_train], the training examples that the run saw.
-    weights: the variables of its one checkpoint.
+    weights: the variables of its checkpoint.
     bytes: how much was read.
     seconds: how long it took.
   """
@@ -33,7 +40,12 @@ class FetchedRun(NamedTuple):
   seconds: float
 
 
-def fetch_run(run: RunDirectory, num_train: int, specs: Mapping[str, VariableSpec]) -> FetchedRun:
+def fetch_run(
+  run: RunDirectory,
+  num_train: int,
+  specs: Mapping[str, VariableSpec],
+  wanted: WantedCheckpoint = None,
+) -> FetchedRun:
   """Reads the subset and the checkpoint of a run; leaves no files behind.
 
   TensorFlow reads checkpoints from local disks only, so the files are copied to a temporary
@@ -43,16 +55,18 @@ def fetch_run(run: RunDirectory, num_train: int, specs: Mapping[str, VariableSpe
     run: the run.
     num_train: training examples of the data set.
     specs: what the checkpoint must hold, from `variable_specs`.
+    wanted: which checkpoint, where the run may have several.
 
   Raises:
-    AuxArraysError: it is not known which examples the run saw.
-    CheckpointError: the run has no checkpoint or several, or its checkpoint cannot be read, is of
-      another architecture, or has weights that are not finite.
+    UnusableRunError: it is not known which examples the run saw, the run has diverged, or the
+      checkpoint is not there, not whole, or one of several.
+    CheckpointError: the checkpoint cannot be read, is of another architecture, or has weights that
+      are not finite.
   """
   started = time.perf_counter()
-  name = _only_checkpoint(run)
-  in_subset = aux_arrays.read_subset(run, num_train)
-  checkpoint = [file for file in run.files if file.name.startswith(f"{CHECKPOINTS}/{name}.")]
+  in_subset = read_subset(fetch_arrays(run), num_train)
+  name = choose_checkpoint(run, wanted)
+  checkpoint = checkpoint_files(run, name)
   with tempfile.TemporaryDirectory(prefix="heldout-") as directory:
     for file in checkpoint:
       (Path(directory) / Path(file.name).name).write_bytes(_read(run, file.name))
@@ -63,15 +77,6 @@ def fetch_run(run: RunDirectory, num_train: int, specs: Mapping[str, VariableSpe
       raise CheckpointError(reason) from error
   read = sum(file.size for file in run.files if file.name == AUX_ARRAYS or file in checkpoint)
   return FetchedRun(in_subset, weights, read, time.perf_counter() - started)
-
-
-def _only_checkpoint(run: RunDirectory) -> str:
-  names = run.checkpoint_names
-  if not names:
-    raise CheckpointError(f"has no checkpoint: there is no {CHECKPOINTS}/ckpt-<epoch>.index")
-  if len(names) > 1:
-    raise CheckpointError(f"has {len(names)} checkpoints, not one: {', '.join(names)}")
-  return names[0]
 
 
 def _read(run: RunDirectory, name: str) -> bytes:

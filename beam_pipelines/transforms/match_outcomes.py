@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import apache_beam as beam
 
-from beam_pipelines.storage.runs.experiment import RunKey
 from beam_pipelines.storage.runs.outcome import RunOutcome
+from beam_pipelines.storage.runs.run_place import RunKey
 
 
 @dataclasses.dataclass(frozen=True, order=True)

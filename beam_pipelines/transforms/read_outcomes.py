@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
 from apache_beam.pvalue import AsSingleton, TaggedOutput
 
-from beam_pipelines.storage.runs import aux_arrays
-from beam_pipelines.storage.runs.experiment import RunDirectory, Skipped
+from beam_pipelines.storage.runs.experiment import RunDirectory
+from beam_pipelines.storage.runs.judgement import (
+  SetSizes,
+  UnusableRunError,
+  agree_on_sizes,
+  check_sizes,
+  fetch_many,
+  read_outcome,
+)
 from beam_pipelines.storage.runs.outcome import RunOutcome
 from beam_pipelines.storage.scores.directory import read_part
 from beam_pipelines.storage.scores.manifest import StoredPart
 from beam_pipelines.storage.scores.outcomes_table import decode_outcomes
-from files.read_ahead import map_ahead
+from beam_pipelines.transforms.skip_runs import skip
 
 OUTCOMES = "outcomes"
 SKIPPED = "skipped"
 
 _RUNS_PER_BATCH = 256
-_CONCURRENT_READS = 8
-
-
-class SetSizes(NamedTuple):
-  """How many examples the training and the test set have."""
-
-  num_train: int
-  num_test: int
 
 
 @dataclasses.dataclass
@@ -39,7 +37,8 @@ class ReadRecordedOutcomes(beam.PTransform):
   `skipped` (`Skipped`s). Each worker thread reads several runs at the same time.
 
   Args:
-    sizes: of the data set; None: whatever most runs have.
+    sizes: of the data set; None: whatever most runs have. Where as many runs have others, all are
+      skipped: the sizes must be said.
   """
 
   sizes: SetSizes | None = None
@@ -53,17 +52,17 @@ class ReadRecordedOutcomes(beam.PTransform):
       | "Read" >> beam.FlatMap(_read).with_outputs(SKIPPED, main=OUTCOMES)
     )
     if self.sizes is None:
-      sizes = (
+      agreed = (
         read[OUTCOMES]
-        | "Sizes" >> beam.Map(lambda located: _sizes(located[1]))
+        | "Sizes" >> beam.Map(lambda located: SetSizes.of(located[1]))
         | "Count sizes" >> beam.combiners.Count.PerElement()
-        | "Most frequent" >> beam.CombineGlobally(_most_frequent)
-        | "Without the count" >> beam.Map(lambda most: most and most[0])
+        | "Gather sizes" >> beam.combiners.ToList()
+        | "Most frequent" >> beam.Map(agree_on_sizes)
       )
     else:
-      sizes = runs.pipeline | "Sizes of the data set" >> beam.Create([self.sizes])
+      agreed = runs.pipeline | "Sizes of the data set" >> beam.Create([(self.sizes,)])
     checked = read[OUTCOMES] | "Check sizes" >> beam.ParDo(
-      _check_sizes, AsSingleton(sizes)
+      _check_sizes, AsSingleton(agreed)
     ).with_outputs(SKIPPED, main=OUTCOMES)
     skipped = (read[SKIPPED], checked[SKIPPED]) | "All skipped" >> beam.Flatten()
     return {OUTCOMES: checked[OUTCOMES], SKIPPED: skipped}
@@ -92,40 +91,28 @@ def common_sizes(outcomes: beam.PCollection[RunOutcome]) -> beam.PCollection[Set
   """Returns the sizes that all outcomes share, as a singleton; (0, 0) without outcomes."""
   return (
     outcomes
-    | "Sizes of outcomes" >> beam.Map(_sizes)
+    | "Sizes of outcomes" >> beam.Map(SetSizes.of)
     | "Any sizes" >> beam.CombineGlobally(lambda sizes: max(sizes, default=SetSizes(0, 0)))
   )
 
 
 def _read(runs: Sequence[RunDirectory]) -> Iterator[tuple[str, RunOutcome] | TaggedOutput]:
-  for run, fetching in map_ahead(aux_arrays.fetch, runs, _CONCURRENT_READS):
+  for run, fetched in fetch_many(runs):
     try:
-      yield run.path, aux_arrays.decode(run.key, fetching.result())
-    except aux_arrays.AuxArraysError as error:
-      yield TaggedOutput(SKIPPED, Skipped(run.path, str(error)))
-
-
-def _sizes(outcome: RunOutcome) -> SetSizes:
-  return SetSizes(outcome.num_train, outcome.num_test)
-
-
-def _most_frequent(
-  counts: Iterable[tuple[SetSizes, int] | None],
-) -> tuple[SetSizes, int] | None:
-  """Larger sizes win a tie; None stands for no runs at all."""
-  return max(filter(None, counts), key=lambda pair: (pair[1], pair[0]), default=None)
+      if isinstance(fetched, UnusableRunError):
+        raise fetched
+      yield run.path, read_outcome(run, fetched)
+    except UnusableRunError as error:
+      yield TaggedOutput(SKIPPED, skip(run.path, error))
 
 
 def _check_sizes(
-  located: tuple[str, RunOutcome], expected: SetSizes
+  located: tuple[str, RunOutcome], agreed: Sequence[SetSizes]
 ) -> Iterator[RunOutcome | TaggedOutput]:
   path, outcome = located
-  found = _sizes(outcome)
-  if found == SetSizes(*expected):
-    yield outcome
+  try:
+    check_sizes(SetSizes.of(outcome), agreed)
+  except UnusableRunError as error:
+    yield TaggedOutput(SKIPPED, skip(path, error))
   else:
-    reason = (
-      f"is of {found.num_train:,} training and {found.num_test:,} test examples, "
-      f"not {expected[0]:,} and {expected[1]:,}"
-    )
-    yield TaggedOutput(SKIPPED, Skipped(path, reason))
+    yield outcome

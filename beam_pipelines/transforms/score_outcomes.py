@@ -9,6 +9,7 @@ import apache_beam as beam
 from beam_pipelines.storage.scores.manifest import Manifest, Request
 from beam_pipelines.storage.scores.staging import Staging
 from beam_pipelines.transforms.count_outcomes import CountOutcomes
+from beam_pipelines.transforms.find_misreadings import FindMisreadings
 from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.load_bigquery import LoadBigQuery
 from beam_pipelines.transforms.measure_reliability import MeasureReliability
@@ -88,7 +89,11 @@ class ScoreOutcomes(beam.PTransform):
       sizes,
       packed | "Reliability" >> MeasureReliability(self.selection, labels, selected[HALVES]),
       skipped,
-      outcomes.pipeline | "Warnings" >> beam.Create(self.warnings),
+      (
+        outcomes.pipeline | "Warnings before" >> beam.Create(self.warnings),
+        outcomes | "Misreadings" >> FindMisreadings(),
+      )
+      | "Warnings" >> beam.Flatten(),
       self.load and self.load.tables,
       loads,
     )

@@ -9,6 +9,7 @@ import apache_beam as beam
 from apache_beam.pvalue import AsDict, AsList, AsSingleton
 
 import files
+from beam_pipelines.storage.runs.judgement import SetSizes
 from beam_pipelines.storage.scores import dense
 from beam_pipelines.storage.scores.directory import DENSE
 from beam_pipelines.storage.scores.manifest import StoredPart
@@ -20,7 +21,6 @@ from beam_pipelines.transforms.pack_runs import (
   PackedTestSet,
   PackedTrainBlock,
 )
-from beam_pipelines.transforms.read_outcomes import SetSizes
 from estimators.influence import influence_block
 
 

@@ -10,10 +10,10 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.pvalue import AsSingleton
 
+from beam_pipelines.storage.runs.judgement import SetSizes
 from beam_pipelines.storage.scores.tables import make_table
 from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.pack_runs import BlockKey
-from beam_pipelines.transforms.read_outcomes import SetSizes
 from beam_pipelines.transforms.select_pairs import MemorizedPairs
 from beam_pipelines.transforms.stage_parts import Part
 from estimators.pairs import summarize_pairs

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -14,10 +15,12 @@ from apache_beam.utils.shared import Shared
 
 import files
 from beam_pipelines.storage.runs import aux_arrays
-from beam_pipelines.storage.runs.experiment import AUX_ARRAYS, CHECKPOINTS, RunKey
 from beam_pipelines.storage.runs.outcome import RunOutcome
+from beam_pipelines.storage.runs.run_place import AUX_ARRAYS, CHECKPOINTS, RunKey
 from image_datasets import load_dataset
 from models.hyper_parameters import HyperParameters
+
+_ATTEMPTS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,9 +79,15 @@ class _TrainChunk(beam.DoFn):
     self._workshop = self._shared.acquire(lambda: _Workshop(self._task))
 
   def process(self, chunk: tuple[RunKey, ...]) -> Iterator[RunKey]:
-    for outcome, prefix in self._workshop.train(chunk):
-      _write_run(self._task.experiment, outcome, prefix)
-      yield outcome.key
+    for finished in self._workshop.train(chunk):
+      _write_run(self._task.experiment, finished)
+      yield finished.outcome.key
+
+
+class _FinishedRun(NamedTuple):
+  outcome: RunOutcome
+  training_loss: float
+  checkpoint: Path  # prefix of local files, which are gone when the next run comes
 
 
 class _Workshop:
@@ -112,8 +121,8 @@ class _Workshop:
     self._writer = CheckpointWriter(task.model, dataset.num_classes, dataset.image_shape)
     self._lock = threading.Lock()
 
-  def train(self, chunk: tuple[RunKey, ...]) -> Iterator[tuple[RunOutcome, Path]]:
-    """Yields each trained run's outcome and the prefix of its checkpoint's local files."""
+  def train(self, chunk: tuple[RunKey, ...]) -> Iterator[_FinishedRun]:
+    """Trains the runs side by side, then evaluates them and yields one after the other."""
     with self._lock:  # a trainer holds the weights of one chunk at a time
       trained_runs = self._trainer.train([(key.subset_ratio, key.run) for key in chunk])
     for trained in trained_runs:
@@ -130,16 +139,38 @@ class _Workshop:
         prefix = self._writer.write(
           directory, trained.weights, epoch=self._epochs, global_step=trained.global_step
         )
-        yield outcome, Path(prefix)
+        yield _FinishedRun(outcome, trained.training_loss, Path(prefix))
 
 
-def _write_run(experiment: str, outcome: RunOutcome, prefix: Path) -> None:
-  """Writes checkpoint and then `aux_arrays.npz`, in place of whatever was left half-written."""
-  directory = outcome.key.directory(experiment)
-  checkpoint = sorted(prefix.parent.glob(f"{prefix.name}.*"))
-  names = {files.join(CHECKPOINTS, file.name) for file in checkpoint}
-  found = files.list_files(directory, unfinished=True)
-  files.delete(files.join(directory, info.name) for info in found if info.name not in names)
-  for file in checkpoint:
-    files.write_bytes(files.join(directory, CHECKPOINTS, file.name), file.read_bytes())
-  files.write_bytes(files.join(directory, AUX_ARRAYS), aux_arrays.encode(outcome))
+def _write_run(experiment: str, finished: _FinishedRun) -> None:
+  """Writes checkpoint and then `aux_arrays.npz`, in place of whatever was left half-written.
+
+  Another process may write the same run meanwhile, and writes the same bytes. Whoever is first
+  completes it, for good: only then is anything unfinished taken away, and whoever loses a file by
+  that, or to what else happens there at once, finds the run complete.
+  """
+  directory = finished.outcome.key.directory(experiment)
+  prefix = finished.checkpoint
+  checkpoint = {
+    files.join(CHECKPOINTS, file.name): file.read_bytes()
+    for file in sorted(prefix.parent.glob(f"{prefix.name}.*"))
+  }
+  arrays = aux_arrays.encode(finished.outcome, finished.training_loss)
+  for attempt in range(_ATTEMPTS):
+    try:
+      _complete_run(directory, checkpoint, arrays)
+      files.delete_unfinished(directory)
+      return
+    except OSError:
+      if attempt == _ATTEMPTS - 1:
+        raise
+
+
+def _complete_run(directory: str, checkpoint: Mapping[str, bytes], arrays: bytes) -> None:
+  found = {info.name for info in files.list_files(directory)}
+  if AUX_ARRAYS in found:
+    return
+  files.delete(files.join(directory, name) for name in found - checkpoint.keys())
+  for name, content in checkpoint.items():
+    files.write_bytes(files.join(directory, name), content)
+  files.write_bytes(files.join(directory, AUX_ARRAYS), arrays)

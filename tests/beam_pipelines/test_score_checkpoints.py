@@ -121,6 +121,32 @@ def test_broken_runs_are_skipped_with_reasons_and_do_not_distort(tmp_path, capsy
     assert reason in skipped[path]
 
 
+def test_diverged_runs_are_skipped_alike_from_both_sources(scored, tmp_path):
+  runs = shutil.copytree(scored[0], tmp_path / "runs")
+  for run, loss in ((3, np.nan), (5, np.inf)):
+    path = runs / "0.7" / str(run) / "aux_arrays.npz"
+    with np.load(path) as archive:
+      arrays = dict(archive)
+    np.savez(path, **arrays, training_loss=np.float64(loss))
+  assert cli.main(["score", *_flags(runs, tmp_path / "recorded")]) == 0
+  assert _score(runs, tmp_path / "evaluated") == 0
+  assert _tables(tmp_path / "evaluated") == _tables(tmp_path / "recorded")
+  rows = duckdb.read_parquet(f"{tmp_path}/recorded/skipped/*.parquet").fetchall()
+  assert rows == [
+    (f"{runs}/0.7/3", "has diverged in training: training_loss in aux_arrays.npz is nan"),
+    (f"{runs}/0.7/5", "has diverged in training: training_loss in aux_arrays.npz is inf"),
+  ]
+
+
+def test_one_of_several_checkpoints_can_be_chosen(scored, tmp_path):
+  runs, recorded = shutil.copytree(scored[0], tmp_path / "runs"), scored[1]
+  (runs / "0.7" / "4" / "checkpoints" / "ckpt-1.index").write_bytes(b"of an interrupted training")
+  assert _score(runs, tmp_path / "scores", "--checkpoint=latest") == 0
+  assert _tables(tmp_path / "scores") == _tables(recorded)
+  manifest = json.loads((tmp_path / "scores" / "manifest.json").read_text())
+  assert manifest["options"]["checkpoint"] == "latest"
+
+
 def test_the_subset_is_all_that_need_be_recorded(scored, tmp_path):
   runs, recorded = scored
   bare = shutil.copytree(runs, tmp_path / "runs")
@@ -156,6 +182,7 @@ def test_only_new_runs_are_evaluated_when_appending(scored, tmp_path):
       "--model=mpl: unknown model 'mpl': choose one of",
     ),
     (["--model=mlp"], "--model needs --source=checkpoints"),
+    (["--checkpoint=0"], "--checkpoint needs --source=checkpoints"),
     (["--source=memory"], "argument --source: invalid choice: 'memory'"),
   ],
 )

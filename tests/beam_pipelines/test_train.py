@@ -15,11 +15,15 @@ import tensorflow as tf
 
 from beam_pipelines import cli
 from beam_pipelines.storage.runs import aux_arrays
-from beam_pipelines.storage.runs.experiment import RunKey, list_runs
+from beam_pipelines.storage.runs.experiment import list_runs
+from beam_pipelines.storage.runs.judgement import DivergedRunError, fetch_many
+from beam_pipelines.storage.runs.run_place import RunKey
 from image_datasets import load_dataset
 from models.checkpoint import read_weights
 from models.evaluator import Evaluator
+from models.hyper_parameters import HyperParameters
 from models.run_seed import draw_subset
+from models.trainer import Trainer
 from models.weights import variable_specs
 
 FAST = ("--dataset=digits", "--epochs=1", "--stack=4")
@@ -90,7 +94,29 @@ def test_recorded_arrays_have_the_published_names(trained):
     assert set(arrays) == {
       *(f"{kind}_{split}" for kind in ("correctness", "index") for split in aux_arrays.SPLITS),
       "subsample_idx",
+      "training_loss",
     }
+
+
+def test_the_training_loss_is_recorded(trained):
+  digits = load_dataset("digits")
+  trainer = Trainer(
+    "mlp",
+    digits.train.images,
+    digits.train.labels,
+    num_classes=10,
+    pixel_max=digits.pixel_max,
+    hyper_parameters=HyperParameters(epochs=1),
+    seed=0,
+    stack=4,
+  )
+  expected = {run.run: run.training_loss for run in trainer.train([(0.5, 1), (0.5, 3)])}
+  for run, loss in expected.items():
+    with np.load(f"{trained}/0.5/{run}/aux_arrays.npz") as arrays:
+      recorded = arrays["training_loss"]
+    assert recorded.dtype == np.float64
+    assert recorded.shape == ()
+    assert float(recorded) == loss
 
 
 def test_runs_do_not_depend_on_chunks_order_or_workers(trained, tmp_path):
@@ -159,6 +185,15 @@ def test_dry_run_estimates_the_size_well(trained, capsys):
     (["--epochs=0"], "epochs is 0"),
     (["--learning_rate=-1"], "learning_rate is -1.0"),
     (["--stack=0"], "--stack=0"),
+    (
+      ["--crop=8"],
+      "--crop=8: of images of 8×8 pixels, some crops would be all border",
+    ),
+    (
+      ["--runs=0:1000001"],
+      "--runs: 1,000,001 runs are more than the 1,000,000",
+    ),
+    (["--runs=0:4294967296"], "--runs: 4,294,967,296 runs are more than the 1,000,000"),
     (["--seed=-1"], "--seed: -1 is not in 0…4294967295"),
     (["--runs=0:4294967297"], "--runs: 4294967296 is not in 0…4294967295"),
     (["--epoch=3"], "unknown argument --epoch: did you mean --epochs?"),
@@ -210,6 +245,89 @@ def test_training_json_says_how(trained):
   assert described["dataset"] == "digits"
   assert described["epochs"] == 1
   assert described["momentum"] == 0.9
+
+
+def test_runs_behind_links_are_not_trained_again(trained, tmp_path, capsys):
+  experiment = tmp_path / "runs"
+  (experiment / "0.7").mkdir(parents=True)
+  shutil.copy(trained / "training.json", experiment)
+  (experiment / "0.5").symlink_to(trained / "0.5")
+  for run in range(6):
+    (experiment / "0.7" / str(run)).symlink_to(trained / "0.7" / str(run))
+  assert _train(experiment, "--ratios=0.5,0.7", "--runs=0:7", "--dry_run") == 0
+  assert ": 12 complete, 2 to train" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("place", ["0.7", "0.7/1", "0.7/1/aux_arrays.npz", "0.7/1/checkpoints"])
+def test_a_run_is_not_trained_anew_where_a_link_leads_nowhere(trained, tmp_path, place, capsys):
+  shutil.copy(trained / "training.json", tmp_path)
+  link = tmp_path / place
+  link.parent.mkdir(parents=True, exist_ok=True)
+  link.symlink_to("/nowhere")
+  assert _train(tmp_path, "--runs=0:3") == 2
+  assert capsys.readouterr().err == (
+    f"heldout train: error: {link} is a symbolic link to /nowhere, where there is nothing: "
+    "restore what it was, or remove it to train the run anew\n"
+  )
+  assert _train(tmp_path, "--runs=2:3") == (2 if place == "0.7" else 0)
+
+
+def test_diverged_runs_are_said_and_marked(tmp_path, capsys):
+  flags = ("--model=mlp_small", "--learning_rate=1e25", "--batch_size=64", "--runs=0:5")
+  assert _train(tmp_path, *flags) == 0
+  captured = capsys.readouterr()
+  assert "trained 5 runs" in captured.out
+  assert captured.err == (
+    "heldout train: warning: 5 of 5 runs have diverged, their loss or weights are not finite: "
+    f"{tmp_path}/0.7/0, {tmp_path}/0.7/1, {tmp_path}/0.7/2, …; they are skipped when scoring; "
+    "train with a smaller --learning_rate, into another directory\n"
+  )
+  runs = list_runs(str(tmp_path)).runs
+  assert all(isinstance(fetched, DivergedRunError) for _, fetched in fetch_many(runs))
+  assert cli.main(["inspect", f"--experiment={tmp_path}"]) == 0
+  reason = "has diverged in training: training_loss in aux_arrays.npz is "
+  assert capsys.readouterr().out.count(reason) == 10  # from either source
+  for source in ([], ["--source=checkpoints", "--model=mlp_small"]):
+    score = ["score", f"--experiment={tmp_path}", f"--scores={tmp_path}/scores", "--dataset=digits"]
+    assert cli.main([*score, *source]) == 2
+    error = capsys.readouterr().err
+    assert "5 inputs cannot be used" in error
+    assert reason in error
+    assert error.count("\n") == 1
+
+
+def test_two_trainings_of_the_same_runs_at_once(trained, tmp_path):
+  """Whatever the one does to the other's files, a run that is complete once is so for good."""
+  command = [
+    *(sys.executable, "-m", "beam_pipelines.train", f"--experiment={tmp_path}", *FAST),
+    *("--ratios=0.5,0.7", "--runs=0:6"),
+  ]
+  half = tmp_path / "0.7" / "2" / "checkpoints"
+  half.mkdir(parents=True)
+  (half / "ckpt-9.index").write_bytes(b"of another training")
+  shutil.copy(trained / "training.json", tmp_path)
+  processes = [
+    subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    for _ in range(2)
+  ]
+  complete, expected = set(), _outcomes(trained)
+  while any(process.poll() is None for process in processes):
+    runs = {run.key: run for run in list_runs(str(tmp_path)).runs}
+    for key in complete:  # since the listing before: listing takes time
+      assert runs[key].complete
+      assert runs[key].checkpoint_names == ("ckpt-1",)
+      assert aux_arrays.read(runs[key]) == expected[key]
+    complete = {key for key, run in runs.items() if run.complete}
+    time.sleep(0.01)  # polls other processes
+  outputs = [process.communicate()[0] for process in processes]
+  assert [process.returncode for process in processes] == [0, 0], outputs
+  assert _outcomes(tmp_path) == expected
+  left = {
+    path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()
+  }
+  assert left == {
+    path.relative_to(trained): path.read_bytes() for path in trained.rglob("*") if path.is_file()
+  }
 
 
 @pytest.mark.parametrize("runs_before_the_kill", [0, 1, 6])

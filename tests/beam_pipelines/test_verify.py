@@ -1,10 +1,12 @@
 import re
 import shutil
 
+import apache_beam as beam
 import numpy as np
 import pytest
 
-from beam_pipelines import cli
+from beam_pipelines import cli, verify
+from beam_pipelines.transforms.match_outcomes import MatchOutcomes
 from tests.helpers.checkpoints import write_broken_digits_runs, write_digits_experiment
 from tests.helpers.outcomes import make_outcomes, write_experiment
 
@@ -128,6 +130,24 @@ def test_broken_runs_are_listed_and_do_not_disturb(experiment, written, capsys):
     assert reason in listed[path]
 
 
+def test_one_of_several_checkpoints_can_be_chosen(experiment, capsys):
+  for run in range(5):
+    checkpoints = experiment / "0.7" / str(run) / "checkpoints"
+    for part in ("index", "data-00000-of-00001"):  # of epoch 12, another run's
+      other = experiment / "0.7" / str((run + 1) % 5) / "checkpoints" / f"ckpt-3.{part}"
+      shutil.copy(other, checkpoints / f"ckpt-12.{part}")
+  assert _verify(experiment) == 2
+  assert (
+    "has 2 checkpoints, not one: ckpt-3, ckpt-12; --checkpoint=latest or --checkpoint=EPOCH chooses"
+    in capsys.readouterr().err
+  )
+  assert _verify(experiment, "--checkpoint=3") == 0
+  assert _verify(experiment, "--checkpoint=latest") == 1
+  capsys.readouterr()
+  assert _verify(experiment, "--checkpoint=4") == 2
+  assert "has no checkpoint of epoch 4: there is ckpt-3, ckpt-12" in capsys.readouterr().err
+
+
 def test_long_lists_are_cut(experiment, capsys):
   write_experiment(experiment, make_outcomes(0.7, range(50, 75)))
   assert _verify(experiment) == 0
@@ -135,6 +155,24 @@ def test_long_lists_are_cut(experiment, capsys):
   assert "\nnot verified: 25\n" in out
   assert out.count("has no checkpoint") == 20
   assert out.endswith("  … and 5 more\n")
+
+
+class _Losing(beam.PTransform):
+  """Matches all runs but the last."""
+
+  def expand(self, outcomes):
+    return outcomes | MatchOutcomes() | beam.Filter(lambda matches: matches.key.run != 4)
+
+
+def test_runs_that_the_runner_loses_are_an_error(experiment, monkeypatch, capsys):
+  monkeypatch.setattr(verify, "MatchOutcomes", _Losing)
+  assert _verify(experiment) == 2
+  captured = capsys.readouterr()
+  assert captured.out == ""
+  assert captured.err == (
+    "heldout verify: error: 1 of 5 runs were neither verified nor skipped, such as "
+    f"{experiment}/0.7/4: the runner lost them, use another --runner\n"
+  )
 
 
 def test_nothing_to_compare_with_is_an_error(experiment, capsys):
@@ -153,11 +191,12 @@ def test_nothing_to_compare_with_is_an_error(experiment, capsys):
 @pytest.mark.parametrize(
   ("flags", "message"),
   [
-    (["--experiment=/nowhere"], "--experiment=/nowhere holds no runs"),
+    (["--experiment=/nowhere"], "/nowhere holds no runs"),
     (["--dataset=digts"], "unknown data set 'digts'"),
     (["--model=vgg"], "--model=vgg: unknown model 'vgg': choose one of"),
     (["--batch_size=0"], "--batch_size=0: at least one image"),
     (["--precision=int8"], "argument --precision: invalid choice: 'int8'"),
+    (["--checkpoint=last"], "'last' is no checkpoint: write latest, or an epoch"),
     (["--tolerance=few"], "'few' is no share: write one such as 0.1% or 0.001"),
     (["--tolerance=150%"], "'150%' is no share"),
     (["--tolerence=1%"], "did you mean --tolerance?"),

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from beam_pipelines.storage.runs.experiment import RunKey
 from beam_pipelines.storage.runs.outcome import RunOutcome
+from beam_pipelines.storage.runs.run_place import RunKey
 from image_datasets import load_dataset
 from models import CheckpointWriter, Evaluator, variable_specs
 from tests.helpers.outcomes import write_experiment
@@ -25,9 +25,9 @@ def draw_weights(seed, model="mlp", num_classes=10):
   }
 
 
-def write_run(experiment, outcome, weights, model="mlp", num_classes=10):
+def write_run(experiment, outcome, weights, loss=None, *, model="mlp", num_classes=10):
   """Writes a complete run directory and returns it."""
-  write_experiment(experiment, [outcome])
+  write_experiment(experiment, [outcome], loss)
   directory = Path(outcome.key.directory(str(experiment)))
   _writer(model, num_classes).write(directory / "checkpoints", weights, epoch=3, global_step=30)
   return directory
@@ -50,11 +50,11 @@ def write_broken_digits_runs(experiment, outcome, first_run):
   """Writes one unusable run of each kind; returns a part of each one's reason by directory."""
   reasons = {}
 
-  def add(reason, damage=lambda directory: None, weights=None, **architecture):
+  def add(reason, damage=lambda directory: None, weights=None, loss=None, **architecture):
     key = RunKey(outcome.key.subset_ratio, first_run + len(reasons))
     moved = RunOutcome(key, *list(vars(outcome).values())[1:])
     weights = draw_weights(0, **architecture) if weights is None else weights
-    directory = write_run(experiment, moved, weights, **architecture)
+    directory = write_run(experiment, moved, weights, loss, **architecture)
     damage(directory)
     reasons[str(directory)] = reason
 
@@ -64,12 +64,19 @@ def write_broken_digits_runs(experiment, outcome, first_run):
   add(no_index, lambda directory: (directory / index).unlink())
   add(no_index, lambda directory: [(directory / part).unlink() for part in (index, data)])
   add(
-    "has 2 checkpoints, not one: ckpt-3, ckpt-4",
+    "has 2 checkpoints, not one: ckpt-3, ckpt-4; --checkpoint=latest or --checkpoint=EPOCH chooses",
     lambda directory: (directory / "checkpoints" / "ckpt-4.index").touch(),
   )
   add(unreadable, lambda directory: _truncate(directory / index))
   add(unreadable, lambda directory: _truncate(directory / data))
-  add(unreadable, lambda directory: (directory / data).unlink())
+  no_data = f"checkpoints/ckpt-3 is not whole: there is no {data}"
+  add(no_data, lambda directory: (directory / data).unlink())
+  add(
+    "checkpoints/ckpt-3 is not whole: there is no checkpoints/ckpt-3.data-00001-of-00002",
+    lambda directory: (directory / data).rename(
+      directory / "checkpoints/ckpt-3.data-00000-of-00002"
+    ),
+  )
   add(
     "/ckpt-3: another architecture: there is no model/_mlp/_layers/0/w, float32 (64, 512)",
     model="small_inception",
@@ -78,6 +85,11 @@ def write_broken_digits_runs(experiment, outcome, first_run):
   infinite = draw_weights(0)
   infinite["model/_mlp/_layers/1/w"][3, 4] = np.nan
   add("checkpoints/ckpt-3: weights that are not finite in model/_mlp/_layers/1/w", weights=infinite)
+  add(
+    "has diverged in training: training_loss in aux_arrays.npz is nan",
+    weights=infinite,
+    loss=np.nan,
+  )
   aux_arrays = "aux_arrays.npz"
   add("has no aux_arrays.npz", lambda directory: (directory / aux_arrays).unlink())
   add("aux_arrays.npz cannot be read as npz", lambda directory: _truncate(directory / aux_arrays))

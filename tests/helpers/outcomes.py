@@ -4,8 +4,8 @@ import numpy as np
 
 import files
 from beam_pipelines.storage.runs import aux_arrays
-from beam_pipelines.storage.runs.experiment import RunKey
 from beam_pipelines.storage.runs.outcome import RunOutcome
+from beam_pipelines.storage.runs.run_place import RunKey
 from image_datasets import load_dataset
 
 NUM_TRAIN, NUM_TEST = 37, 11  # neither fills its last byte
@@ -27,11 +27,11 @@ def make_outcomes(subset_ratio, runs, seed=0, num_train=NUM_TRAIN, num_test=NUM_
   return outcomes
 
 
-def write_experiment(experiment, outcomes):
+def write_experiment(experiment, outcomes, training_loss=None):
   """Writes outcomes as recorded run directories."""
   for outcome in outcomes:
     path = files.join(outcome.key.directory(str(experiment)), "aux_arrays.npz")
-    files.write_bytes(path, aux_arrays.encode(outcome))
+    files.write_bytes(path, aux_arrays.encode(outcome, training_loss))
 
 
 def write_few_digits(path, num_train=NUM_TRAIN, first=0):

@@ -26,6 +26,7 @@ def make_request(experiment="e", job="job", **options):
     "precision": "float32",
     "xla": False,
     "batch_size": None,
+    "checkpoint": None,
     "gpu": None,
     "dense": False,
     "correctness": False,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import NamedTuple
 
-from beam_pipelines.storage.runs.experiment import RunKey
+from beam_pipelines.storage.runs.run_place import RunKey
 from beam_pipelines.storage.runs.tar_stream import ArchiveError, Content, read_members
 from files.inflate import InflateError, gunzip_blocks
 from files.read_ahead import read_ahead

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
 import files
-from beam_pipelines.storage.runs.experiment import (
-  AUX_ARRAYS,
-  LARGEST_AUX_BYTES,
-  RunDirectory,
-  RunKey,
-)
+from beam_pipelines.storage.runs.experiment import RunDirectory
 from beam_pipelines.storage.runs.outcome import RunOutcome
+from beam_pipelines.storage.runs.run_place import AUX_ARRAYS, LARGEST_AUX_BYTES, RunKey
 from estimators import mark_members
 from files.npz import NpzError, read_arrays
 
@@ -41,14 +38,18 @@ def _naming_the_file() -> Iterator[None]:
     raise AuxArraysError(f"{AUX_ARRAYS} {error}") from error
 
 
-def encode(outcome: RunOutcome) -> bytes:
+def encode(outcome: RunOutcome, training_loss: float | None = None) -> bytes:
   """Returns the content of the `aux_arrays.npz` that records an outcome.
 
-  `index_*` and `subsample_idx` are int32 in ascending order, `correctness_*` bool.
+  `index_*` and `subsample_idx` are int32 in ascending order, `correctness_*` bool. A training loss
+  becomes one more array, `training_loss`, float64 [].
   """
   in_subset, train_correct, test_correct = outcome.unpack()
   train = np.flatnonzero(in_subset).astype(np.int32)
   removed = np.flatnonzero(~in_subset).astype(np.int32)
+  extras: dict[str, Any] = {}
+  if training_loss is not None:
+    extras["training_loss"] = np.float64(training_loss)
   buffer = io.BytesIO()
   np.savez(
     buffer,
@@ -59,6 +60,7 @@ def encode(outcome: RunOutcome) -> bytes:
     index_removed=removed,
     index_test=np.arange(len(test_correct), dtype=np.int32),
     subsample_idx=train,
+    **extras,
   )
   return buffer.getvalue()
 
@@ -126,7 +128,7 @@ def read_subset(run: RunDirectory, num_train: int) -> np.ndarray:
     AuxArraysError: the run is not complete, its file is truncated or no npz, or `subsample_idx` is
       missing, out of range or names an example twice.
   """
-  return _decode_subset(fetch(run), num_train)
+  return decode_subset(fetch(run), num_train)
 
 
 def fetch(run: RunDirectory) -> bytes:
@@ -135,21 +137,47 @@ def fetch(run: RunDirectory) -> bytes:
   Raises:
     AuxArraysError: the run is not complete, or the file is too large or cannot be read.
   """
-  size = next((file.size for file in run.files if file.name == AUX_ARRAYS), None)
-  if size is None:
-    raise AuxArraysError(f"has no {AUX_ARRAYS}: the run is not complete")
-  if size > LARGEST_AUX_BYTES:
-    raise AuxArraysError(
-      f"{AUX_ARRAYS} has {size:,} bytes: a recorded outcome has at most {LARGEST_AUX_BYTES:,}"
+  ((_, fetched),) = fetch_many([run])
+  if isinstance(fetched, AuxArraysError):
+    raise fetched
+  return fetched
+
+
+def fetch_many(
+  runs: Sequence[RunDirectory],
+) -> Iterator[tuple[RunDirectory, bytes | AuxArraysError]]:
+  """Yields runs of one experiment in order, with what `fetch` returns or raises for each.
+
+  Several are read at the same time, and the next while these are used.
+  """
+  problems = {run: _find_problem(run) for run in runs}
+  contents = files.read_many(run.aux_arrays_path for run in runs if not problems[run])
+  for run in runs:
+    if problem := problems[run]:
+      yield run, AuxArraysError(problem)
+      continue
+    _, content = next(contents)
+    if isinstance(content, OSError):
+      yield run, AuxArraysError(f"{AUX_ARRAYS} cannot be read: {content}")
+    else:
+      yield run, content
+
+
+def _find_problem(run: RunDirectory) -> str | None:
+  """Returns why a run's file is not worth reading, going by what was listed."""
+  file = next((file for file in run.files if file.name == AUX_ARRAYS), None)
+  if file is None or file.problem:
+    return f"has no {AUX_ARRAYS}: the run is not complete"
+  if file.size > LARGEST_AUX_BYTES:
+    return (
+      f"{AUX_ARRAYS} has {file.size:,} bytes: a recorded outcome has at most {LARGEST_AUX_BYTES:,}"
     )
-  try:
-    return files.read_bytes(run.aux_arrays_path)
-  except OSError as error:
-    raise AuxArraysError(f"{AUX_ARRAYS} cannot be read: {error}") from error
+  return None
 
 
 @_naming_the_file()
-def _decode_subset(content: bytes, num_train: int) -> np.ndarray:
+def decode_subset(content: bytes, num_train: int) -> np.ndarray:
+  """Returns what `read_subset` does, from the content of the file."""
   arrays = _load(content, [_SUBSET])
   return _membership(_read_index(arrays, _SUBSET), num_train, _SUBSET)
 
@@ -195,6 +223,16 @@ def _membership(index: np.ndarray, count: int, name: str) -> np.ndarray:
   member, bad = mark_members(index, count)
   if bad is not None:
     if not 0 <= index[bad] < count:
-      raise AuxArraysError(f"{name} has {index[bad]}, which is not in 0…{count - 1}")
+      raise AuxArraysError(_explain_range(name, index[bad], count))
     raise AuxArraysError(f"{name} has example {index[bad]} twice")
   return member
+
+
+def _explain_range(name: str, example: int, count: int) -> str:
+  test = name == "index_test"
+  way_out = "" if test else "record them as removed, or "
+  return (
+    f"{name} has {example}, which is not in 0…{count - 1}, the numbers of {count:,} "
+    f"{'test' if test else 'training'} examples: where some were set aside, as for validation, "
+    f"{way_out}number the others from 0"
+  )

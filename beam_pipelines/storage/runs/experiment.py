@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import math
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable
 
 import files
+from beam_pipelines.storage.runs.run_place import (
+  AUX_ARRAYS,
+  CHECKPOINTS,
+  RunKey,
+  explain_no_runs,
+  find_run_directory,
+  parse_key,
+)
 from files.errors import UsageError
 
-AUX_ARRAYS = "aux_arrays.npz"
-LARGEST_AUX_BYTES = 1 << 28  # packed or not; ImageNet's have 31 MB
-CHECKPOINTS = "checkpoints"
-
-_RUN_FILE = re.compile(r"(?P<run_directory>(?P<ratio>[^/]+)/(?P<run>\d+))/(?P<file>.+)")
-_INDEX_FILE = re.compile(rf"{CHECKPOINTS}/(?P<name>ckpt-\d+)\.index")
-
-
-@dataclasses.dataclass(frozen=True, order=True)
-class RunKey:
-  """Names one trained model: its subset ratio in (0, 1) and its run id."""
-
-  subset_ratio: float
-  run: int
-
-  def directory(self, experiment: str) -> str:
-    """Returns the path of the run's directory."""
-    return files.join(experiment, str(self.subset_ratio), str(self.run))
+_PLACE_AND_NAME = re.compile(r"(?P<place>[^/]+/[^/]+)/(?P<name>.+)")
+_INDEX_FILE = re.compile(rf"{CHECKPOINTS}/(?P<name>ckpt-\d+)\.index", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -38,7 +29,7 @@ class RunDirectory:
   Attributes:
     key: the run's subset ratio and id.
     path: its directory.
-    files: names (below `path`) and sizes in bytes of what is in it, sorted by name.
+    files: what is in it, by names below `path`, sorted.
   """
 
   key: RunKey
@@ -48,7 +39,7 @@ class RunDirectory:
   @property
   def complete(self) -> bool:
     """Whether `aux_arrays.npz`, which is written last, is there."""
-    return any(file.name == AUX_ARRAYS for file in self.files)
+    return any(file.name == AUX_ARRAYS and not file.problem for file in self.files)
 
   @property
   def bytes(self) -> int:
@@ -86,53 +77,68 @@ class Listing:
 def list_runs(experiment: str) -> Listing:
   """Lists an experiment's runs with one flat listing.
 
-  Files that are not below `<ratio>/<run id>/` are no runs and are left alone. A directory in the
-  place of a ratio whose name is no number in (0, 1), and a second directory of the same run (such
-  as `0.7/5` and `0.70/5`), are skipped with a reason.
+  Files that are not below `<ratio>/<run id>/` are no runs and are left alone. Skipped with a reason
+  is what looks like a run, and is none: a directory that holds a run's files in another place or
+  under another name, and a second directory of the same run (such as `0.7/5` and `0.70/5`), of
+  which the complete one is taken, or else the one that is named as we name it. So is what may have
+  been runs: a symbolic link outside of a run that leads nowhere or round in a circle. Other links
+  are followed.
+
+  Raises:
+    OSError: there is no such bucket, or something in it may not be listed.
   """
-  runs: dict[RunKey, RunDirectory] = {}
-  skipped: list[Skipped] = []
-  for ratio, name, contents in _run_directories(experiment):
-    path = files.join(experiment, ratio, name)
-    subset_ratio = _parse_ratio(ratio)
-    if subset_ratio is None:
-      skipped.append(Skipped(path, f"{ratio!r} is not a subset ratio in (0, 1)"))
-      continue
-    key = RunKey(subset_ratio, int(name))
-    if key in runs:
-      skipped.append(Skipped(path, f"is the same run as {runs[key].path}"))
-      continue
-    runs[key] = RunDirectory(key, path, contents)
-  return Listing(tuple(sorted(runs.values())), tuple(skipped))
+  return arrange(experiment, files.list_files(experiment))
 
 
-def list_some_runs(experiment: str) -> Listing:
+def require_runs(experiment: str) -> Listing:
   """Lists an experiment's runs as `list_runs` does.
 
   Raises:
-    UsageError: there are none.
+    UsageError: there are none; the message says what is there instead.
+    OSError: there is no such bucket, or something in it may not be listed.
   """
-  listing = list_runs(experiment)
+  found = files.list_files(experiment)
+  listing = arrange(experiment, found)
   if not listing.runs:
-    raise UsageError(
-      f"--experiment={experiment} holds no runs: they lie in <subset ratio>/<run id>/"
-    )
+    first = next((f"{entry.path} {entry.reason}" for entry in listing.skipped), None)
+    raise UsageError(explain_no_runs(experiment, [info.name for info in found], first))
   return listing
 
 
-def _run_directories(experiment: str) -> Iterator[tuple[str, str, tuple[files.FileInfo, ...]]]:
-  matches = ((_RUN_FILE.fullmatch(info.name), info) for info in files.list_files(experiment))
-  run_files = ((match, info) for match, info in matches if match)
-  for _, group in itertools.groupby(run_files, key=lambda pair: pair[0]["run_directory"]):
-    members = list(group)
-    first = members[0][0]
-    contents = tuple(files.FileInfo(match["file"], info.size) for match, info in members)
-    yield first["ratio"], first["run"], contents
+def arrange(experiment: str, found: Iterable[files.FileInfo]) -> Listing:
+  """Returns the runs that files make up; see `list_runs`.
+
+  Args:
+    experiment: the directory that was listed.
+    found: all files in it.
+  """
+  contents: dict[RunKey, dict[str, list[files.FileInfo]]] = defaultdict(lambda: defaultdict(list))
+  strays: dict[str, str] = {}  # reasons by path below the experiment
+  for info in found:
+    match = _PLACE_AND_NAME.fullmatch(info.name)
+    key = parse_key(match["place"]) if match else None
+    if match and isinstance(key, RunKey):
+      contents[key][match["place"]].append(info._replace(name=match["name"]))
+    elif info.problem:
+      strays[info.name] = info.problem
+    directory = find_run_directory(info.name)
+    if directory is not None and isinstance(reason := parse_key(directory), str):
+      strays[directory] = reason
+  runs = []
+  skipped = [
+    Skipped(files.join(experiment, stray).rstrip("/"), reason) for stray, reason in strays.items()
+  ]
+  for key, places in contents.items():
+    same = [
+      RunDirectory(key, files.join(experiment, place), tuple(sorted(members)))
+      for place, members in places.items()
+    ]
+    chosen, *others = sorted(same, key=_preference)
+    runs.append(chosen)
+    skipped += [Skipped(run.path, f"is the same run as {chosen.path}") for run in others]
+  return Listing(tuple(sorted(runs)), tuple(sorted(skipped)))
 
 
-def _parse_ratio(name: str) -> float | None:
-  try:
-    ratio = float(name)
-  except ValueError:
-    return None
-  return ratio if math.isfinite(ratio) and 0 < ratio < 1 else None
+def _preference(run: RunDirectory) -> tuple[bool, bool, str]:
+  canonical = run.path.endswith("/" + run.key.directory(""))
+  return not run.complete, not canonical, run.path

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from beam_pipelines.storage.runs.experiment import RunKey
+from beam_pipelines.storage.runs.run_place import RunKey
 from estimators.bits import pack_examples
 
 

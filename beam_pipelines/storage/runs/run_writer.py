@@ -12,12 +12,8 @@ from types import TracebackType
 
 import files
 from beam_pipelines.storage.runs.archive import RunFile
-from beam_pipelines.storage.runs.experiment import (
-  AUX_ARRAYS,
-  LARGEST_AUX_BYTES,
-  RunDirectory,
-  RunKey,
-)
+from beam_pipelines.storage.runs.experiment import RunDirectory
+from beam_pipelines.storage.runs.run_place import AUX_ARRAYS, LARGEST_AUX_BYTES, RunKey
 from beam_pipelines.storage.runs.tar_stream import ArchiveError
 
 _CONCURRENT_WRITES = 8

@@ -33,6 +33,9 @@ class Options:
   precision: str = Field(description="Of forward passes, if checkpoints were evaluated.")
   xla: bool = Field(description="Whether XLA compiled them.")
   batch_size: int | None = Field(description="Most images in one; null for chosen by device.")
+  checkpoint: Literal["latest"] | int | None = Field(
+    description="Which of a run's checkpoints, an epoch; null for the only one."
+  )
   gpu: str | None = Field(description="The kind of GPU that they ran on, if one was asked for.")
   dense: bool = Field(description="Whether `influence.zarr` was asked for.")
   correctness: bool = Field(description="Whether the table `correctness` was asked for.")

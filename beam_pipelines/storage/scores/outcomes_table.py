@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from beam_pipelines.storage.runs.experiment import RunKey
 from beam_pipelines.storage.runs.outcome import RunOutcome
+from beam_pipelines.storage.runs.run_place import RunKey
 from beam_pipelines.storage.scores.tables import make_table
 
 

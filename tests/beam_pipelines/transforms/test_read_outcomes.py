@@ -1,7 +1,8 @@
 import pytest
 
 from beam_pipelines.storage.runs.experiment import list_runs
-from beam_pipelines.transforms.read_outcomes import ReadRecordedOutcomes, SetSizes
+from beam_pipelines.storage.runs.judgement import SetSizes
+from beam_pipelines.transforms.read_outcomes import ReadRecordedOutcomes
 from tests.helpers.eager import run_eagerly
 from tests.helpers.outcomes import NUM_TEST, NUM_TRAIN, make_outcomes, write_experiment
 
@@ -38,11 +39,23 @@ def test_sizes_are_those_of_the_data_set_or_of_most_runs(tmp_path, sizes):
   }
 
 
-def test_larger_sets_win_a_tie(tmp_path):
-  outcomes = make_outcomes(0.5, [0]) + make_outcomes(0.5, [1], num_train=40)
-  write_experiment(tmp_path, outcomes)
+def test_nothing_is_picked_from_a_tie_of_sizes(tmp_path):
+  outcomes = make_outcomes(0.5, range(2)) + make_outcomes(0.5, [2, 3], num_train=40)
+  write_experiment(tmp_path, outcomes + make_outcomes(0.5, [4], num_test=12))
   read = run_eagerly(ReadRecordedOutcomes(), list_runs(str(tmp_path)).runs)
-  assert read["outcomes"] == outcomes[1:]
+  assert read["outcomes"] == []
+  reasons = {entry.path: entry.reason for entry in read["skipped"]}
+  assert len(reasons) == 5
+  assert reasons[f"{tmp_path}/0.5/3"] == (
+    "is of 40 training and 11 test examples, and as many runs are of 37 and 11: only the data set "
+    "tells which is right; --dataset names it"
+  )
+  assert reasons[f"{tmp_path}/0.5/4"].startswith(
+    "is of 37 training and 12 test examples, and more runs are of 37 and 11 or 40 and 11: "
+  )
+  read = run_eagerly(ReadRecordedOutcomes(SetSizes(40, 11)), list_runs(str(tmp_path)).runs)
+  assert _sorted(read["outcomes"]) == outcomes[2:]
+  assert len(read["skipped"]) == 3
 
 
 def test_several_threads_read_the_same(tmp_path):

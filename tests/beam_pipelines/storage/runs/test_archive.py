@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beam_pipelines.storage.runs.archive import RunArchive
-from beam_pipelines.storage.runs.experiment import RunKey
+from beam_pipelines.storage.runs.run_place import RunKey
 from beam_pipelines.storage.runs.tar_stream import ArchiveError
 from tests.helpers.archives import make_archive, member, run_members
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from beam_pipelines.storage.runs import aux_arrays
 from beam_pipelines.storage.runs.aux_arrays import AuxArraysError
-from beam_pipelines.storage.runs.experiment import RunKey, list_runs
+from beam_pipelines.storage.runs.experiment import list_runs
 from beam_pipelines.storage.runs.outcome import RunOutcome
+from beam_pipelines.storage.runs.run_place import RunKey
 from tests.helpers.mutations import mutate
 
 KEY = RunKey(0.7, 3)
@@ -266,3 +267,20 @@ def test_the_subset_of_an_incomplete_run_is_not_known(tmp_path):
   incomplete = dataclasses.replace(run, files=())
   with pytest.raises(AuxArraysError, match=r"has no aux_arrays\.npz: the run is not complete"):
     aux_arrays.read_subset(incomplete, num_train=5)
+
+
+def test_examples_set_aside_for_validation_are_explained():
+  """All indices are those of 60 examples, of which the run recorded the first 50 and the last."""
+  index = np.array([*range(50), 59])
+  train, removed = index[::2], index[1::2]
+  arrays = {"index_train": train, "index_removed": removed, "index_test": np.arange(4)}
+  correct = {name.replace("index", "correctness"): ids > 3 for name, ids in arrays.items()}
+  buffer = io.BytesIO()
+  np.savez(buffer, subsample_idx=train, **arrays, **correct)
+  message = (
+    r"^aux_arrays.npz index_train has 59, which is not in 0…50, the numbers of 51 training "
+    "examples: where some were set aside, as for validation, record them as removed, or number the "
+    "others from 0$"
+  )
+  with pytest.raises(AuxArraysError, match=message):
+    aux_arrays.decode(KEY, buffer.getvalue())

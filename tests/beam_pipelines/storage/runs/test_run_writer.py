@@ -7,7 +7,8 @@ import pytest
 import files
 from beam_pipelines.storage.runs import run_writer
 from beam_pipelines.storage.runs.archive import RunFile
-from beam_pipelines.storage.runs.experiment import RunKey, list_runs
+from beam_pipelines.storage.runs.experiment import list_runs
+from beam_pipelines.storage.runs.run_place import RunKey
 from beam_pipelines.storage.runs.run_writer import RunWriter
 from beam_pipelines.storage.runs.tar_stream import ArchiveError
 

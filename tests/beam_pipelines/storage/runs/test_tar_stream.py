@@ -4,7 +4,7 @@ import tracemalloc
 
 import pytest
 
-from beam_pipelines.storage.runs.experiment import RunKey
+from beam_pipelines.storage.runs.run_place import RunKey
 from beam_pipelines.storage.runs.tar_stream import ArchiveError, read_members
 from tests.helpers.archives import member, run_members
 from tests.helpers.mutations import mutate
