@@ -3,8 +3,8 @@
 Only this package opens files. It knows nothing of runs, scores or data sets.
 """
 
+from files.base import FileInfo
 from files.file_system import (
-  FileInfo,
   create,
   delete,
   delete_directory,
@@ -16,6 +16,7 @@ from files.file_system import (
   read_bytes,
   read_chunks,
   read_json,
+  read_many,
   retry_count,
   size,
   write_bytes,
@@ -35,6 +36,7 @@ __all__ = [
   "read_bytes",
   "read_chunks",
   "read_json",
+  "read_many",
   "retry_count",
   "size",
   "write_bytes",

@@ -1,41 +1,26 @@
-"""Files on any file system that Beam knows (local, gs://, …): the one place that opens them.
-
-On gs://, what fails for a passing reason is tried again; see `gcs`.
-"""
+"""The functions that all else calls to read and write files, whatever file system they lie on."""
 
 from __future__ import annotations
 
-import errno
 import functools
 import json
-import os
 import posixpath
-import re
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileSystem
-from apache_beam.io.gcp.gcsfilesystem import GCSFileSystem
-
-from files import gcs
+from files import retry
+from files.base import FileInfo, is_temporary
+from files.errors import UsageError
 from files.read_ahead import map_ahead
+from files.systems import file_system
 
-_UNCOMPRESSED = CompressionTypes.UNCOMPRESSED
 _CONCURRENT_READS = 4
-_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp$")
-
-
-class FileInfo(NamedTuple):
-  """A file found by `list_files`: its path below the listed directory, and its size in bytes."""
-
-  name: str
-  size: int
+_LARGEST_JSON_BYTES = 1 << 28
 
 
 def join(directory: str, *names: str) -> str:
-  """Joins path components; every file system that Beam knows takes `/`."""
+  """Joins path components; every file system takes `/`."""
   return posixpath.join(directory, *names)
 
 
@@ -43,26 +28,29 @@ def list_files(directory: str, *, unfinished: bool = False) -> list[FileInfo]:
   """Returns all files below a directory in one flat listing, sorted by name.
 
   One call whatever the depth: on object stores a listing per directory would cost a request each.
-  A directory that does not exist has no files.
+  A directory that does not exist has no files. On local disks, symbolic links to files and to
+  directories are followed. What is there and cannot be read as a file is listed too, and its
+  `problem` says why: a link that leads nowhere or back to a directory that holds it (which is
+  listed once, as the link), a pipe, a socket, a device.
 
   Args:
     directory: where to look.
     unfinished: whether to list temporary files too, which an interrupted write leaves behind.
 
   Raises:
-    OSError: there is no such bucket, or it may not be listed.
+    OSError: there is no such bucket, or it or a directory below cannot be listed; it names that.
   """
-  root = directory.rstrip("/") + "/"
-  with gcs.explained_errors(root):
-    (match,) = gcs.patient_file_system(root).match([_escape(root) + "**"])
-  found = sorted(FileInfo(m.path[len(root) :], m.size_in_bytes) for m in match.metadata_list)
-  return [info for info in found if unfinished or not _TEMPORARY.search(info.name)]
+  found = sorted(file_system(directory).list_files(directory), key=lambda info: info.name)
+  return [info for info in found if unfinished or not is_temporary(info.name)]
 
 
 def exists(path: str) -> bool:
-  """Whether a file (or local directory) exists."""
-  with gcs.explained_errors(path):
-    return gcs.patient_file_system(path).exists(path)
+  """Whether a file (or a directory, where there are such) exists.
+
+  Raises:
+    OSError: it cannot be found out.
+  """
+  return file_system(path).exists(path)
 
 
 def size(path: str) -> int:
@@ -71,21 +59,32 @@ def size(path: str) -> int:
   Raises:
     OSError: there is no such file.
   """
-  with gcs.explained_errors(path):
-    (match,) = gcs.patient_file_system(path).match([_escape(path)])
-  if not match.metadata_list:
-    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-  return match.metadata_list[0].size_in_bytes
+  return file_system(path).size(path)
 
 
 def read_bytes(path: str) -> bytes:
   """Returns the content of a file as it lies there, never decompressed.
 
   Raises:
-    OSError: there is no such file, or it cannot be read.
+    OSError: there is no such file, it cannot be read, or it is a pipe or a device.
   """
-  with gcs.explained_errors(path), _open(path) as file:
-    return file.read()
+  return file_system(path).read(path)
+
+
+def read_many(paths: Iterable[str]) -> Iterator[tuple[str, bytes | OSError]]:
+  """Yields the content of each of many small files, in order, or why it cannot be read.
+
+  Several files are fetched at once, and the next ones while these are used: as many as fit into
+  about 64 MiB, going by the size of those before, so that a file must fit into memory several
+  times.
+
+  Args:
+    paths: all on one file system.
+  """
+  paths = list(paths)
+  if not paths:
+    return
+  yield from zip(paths, file_system(paths[0]).read_many(paths), strict=True)
 
 
 def read_chunks(path: str, chunk_bytes: int) -> Iterator[bytes]:
@@ -94,8 +93,10 @@ def read_chunks(path: str, chunk_bytes: int) -> Iterator[bytes]:
   Raises:
     OSError: there is no such file, or it cannot be read.
   """
+  system = file_system(path)
+  starts = range(0, system.size(path), chunk_bytes)
   read = functools.partial(_read_chunk, path, chunk_bytes)
-  for _, reading in map_ahead(read, range(0, size(path), chunk_bytes), _CONCURRENT_READS):
+  for _, reading in map_ahead(read, starts, _CONCURRENT_READS):
     yield reading.result()
 
 
@@ -103,31 +104,21 @@ def write_bytes(path: str, content: bytes) -> None:
   """Writes a file in such a way that no reader ever sees half of it.
 
   Object stores show an object once it is whole; elsewhere it is written under a temporary name and
-  renamed.
+  renamed. A local symbolic link is followed: what it leads to is replaced.
 
   Raises:
-    OSError: it cannot be written.
+    OSError: it cannot be written; what was there before is there still.
   """
-  atomic = not gcs.patient_file_system(path).has_dirs()
-  written = path if atomic else f"{path}.{uuid.uuid4().hex}.tmp"
-
-  def write() -> None:
-    with _create(written) as file:
-      file.write(content)
-
-  with gcs.explained_errors(path):
-    gcs.restarting_lost_uploads(write)()
-  if written != path:
-    move([(written, path)])
+  file_system(path).write(path, content)
 
 
 @contextmanager
 def create(path: str) -> Iterator[BinaryIO]:
   """Opens a file for writing piece by piece: for what is too large for `write_bytes`.
 
-  Where there are directories, readers see the file while it grows.
+  It appears when it is whole, at the end of the block, and not at all if the block raises.
   """
-  with gcs.explained_errors(path), _create(path) as file:
+  with file_system(path).create(path) as file:
     yield file
 
 
@@ -136,9 +127,19 @@ def read_json(path: str) -> Any:
 
   Raises:
     OSError: there is no such file, or it cannot be read.
-    ValueError: it is not JSON.
+    UsageError: it is not JSON in UTF-8, is nested too deeply, or has more than 256 MiB.
   """
-  return json.loads(read_bytes(path))
+  content = file_system(path).read_range(path, 0, _LARGEST_JSON_BYTES + 1)
+  if len(content) > _LARGEST_JSON_BYTES:
+    problem = f"has more than {_LARGEST_JSON_BYTES >> 20} MiB, too many for a JSON file of ours"
+  else:
+    try:
+      return json.loads(content.decode())
+    except RecursionError:
+      problem = "is no JSON file of ours (nested too deeply)"
+    except ValueError as error:
+      problem = f"is not JSON ({error})"
+  raise UsageError(f"{path} {problem}: restore it, or delete it and make it anew")
 
 
 def write_json(path: str, value: Any) -> None:
@@ -147,72 +148,44 @@ def write_json(path: str, value: Any) -> None:
 
 
 def move(moves: Iterable[tuple[str, str]]) -> None:
-  """Renames files, replacing what is there and making directories as needed."""
+  """Renames files, replacing what is there and making directories as needed.
+
+  Args:
+    moves: from where to where, all on one file system.
+
+  Raises:
+    OSError: a file is not there or cannot be moved; others may have been.
+  """
   moves = list(moves)
-  if not moves:
-    return
-  sources, targets = zip(*moves, strict=True)
-  system = gcs.patient_file_system(targets[0])
-  with gcs.explained_errors(targets[0]):
-    if system.has_dirs():
-      for directory in {posixpath.dirname(target) for target in targets}:
-        if directory and not system.exists(directory):
-          _make_directory(system, directory)
-    system.rename(list(sources), list(targets))
+  if moves:
+    file_system(moves[0][0]).move(moves)
 
 
 def delete(paths: Iterable[str]) -> None:
-  """Deletes files that may or may not be there."""
+  """Deletes files that may or may not be there, all on one file system."""
   paths = list(paths)
-  if not paths:
-    return
-  system = gcs.patient_file_system(paths[0])
-  with gcs.explained_errors(paths[0]):
-    if isinstance(system, GCSFileSystem):
-      gcs.delete_objects(system, paths)
-    elif existing := [_escape(path) for path in paths if system.exists(path)]:
-      system.delete(existing)
+  if paths:
+    file_system(paths[0]).delete(paths)
 
 
 def delete_directory(directory: str) -> None:
-  """Deletes a directory and everything in it, unfinished temporary files too."""
-  delete(join(directory, info.name) for info in list_files(directory, unfinished=True))
-  delete([directory])  # what is left of it on file systems that have directories
+  """Deletes a directory and everything in it, unfinished temporary files too.
+
+  Symbolic links in it are deleted, not what they lead to.
+  """
+  file_system(directory).delete_directory(directory)
 
 
 def delete_unfinished(directory: str) -> None:
   """Deletes the temporary files that interrupted writes have left anywhere in a directory."""
   found = list_files(directory, unfinished=True)
-  delete(join(directory, info.name) for info in found if _TEMPORARY.search(info.name))
+  delete(join(directory, info.name) for info in found if is_temporary(info.name))
 
 
 def retry_count() -> int:
   """Returns how many requests this process has had to repeat."""
-  return gcs.retries.total
-
-
-def _open(path: str) -> BinaryIO:
-  return gcs.patient_file_system(path).open(path, compression_type=_UNCOMPRESSED)
-
-
-def _create(path: str) -> BinaryIO:
-  return gcs.patient_file_system(path).create(path, compression_type=_UNCOMPRESSED)
+  return retry.repeats.total
 
 
 def _read_chunk(path: str, length: int, start: int) -> bytes:
-  with gcs.explained_errors(path), _open(path) as file:
-    file.seek(start)
-    return file.read(length)
-
-
-def _make_directory(system: FileSystem, directory: str) -> None:
-  try:
-    system.mkdirs(directory)
-  except (OSError, BeamIOError):
-    if not system.exists(directory):  # another worker may have made it meanwhile
-      raise
-
-
-def _escape(path: str) -> str:
-  """Quotes the characters that Beam's matching takes for wildcards."""
-  return re.sub(r"([*?\[])", r"[\1]", path)
+  return file_system(path).read_range(path, start, start + length)

@@ -1,203 +1,183 @@
-"""Beam's file system for gs://, with patience: one retry policy, counted, and lasting connections.
+"""gs://, opened by gcsfs, with our patience in place of gcsfs's.
 
-Beam makes a new client, and with it new connections, for every call, and reports errors in the
-types of Google's libraries. Here each thread keeps one client, every request that fails for a
-passing reason is repeated and counted, and what cannot be helped becomes an `OSError`.
+gcsfs repeats a request six times, does not count, and takes a body that was cut for an error. So
+each request passes through a middleware of aiohttp, its HTTP client, which reads the whole answer
+and repeats what fails for a passing reason; gcsfs gets to see what is final.
 """
 
 from __future__ import annotations
 
-import errno
-import functools
-import os
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+import re
+from collections.abc import Mapping
 from typing import Any
 
-import requests
-from apache_beam.io.filesystem import BeamIOError, FileSystem
-from apache_beam.io.filesystems import FileSystems
-from apache_beam.io.gcp import gcsio
-from apache_beam.io.gcp.gcsfilesystem import GCSFileSystem
-from apache_beam.metrics.metric import Metrics
-from apache_beam.options.pipeline_options import PipelineOptions
-from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError, ServiceUnavailable
-from google.api_core.retry import Retry
-from google.auth.exceptions import GoogleAuthError
-from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
-from google.cloud.storage.fileio import BlobReader
-from google.cloud.storage.retry import _should_retry as is_transient
-
-# In seconds.
-FIRST_WAIT, LONGEST_WAIT = 1.0, 32.0
-PATIENCE = 600.0
-TIMEOUT = 60.0
-
-_CHUNK_BYTES = 1 << 24
-_LOST_UPLOAD = (404, 410)
-_GOOGLE_ERRORS = (
-  GoogleAPIError,
-  GoogleAuthError,
-  InvalidResponse,
-  DataCorruption,
-  requests.RequestException,
+import aiohttp
+from fsspec import AbstractFileSystem
+from gcsfs.core import (
+  GCSFileSystem,  # gcsfs's other class asks what kind of bucket it is, each time
 )
+from gcsfs.retry import ChecksumError
+
+from files import retry
+from files.base import FileInfo, missing
+from files.read_ahead import map_ahead
+from files.remote import PIECE_BYTES, RemoteFiles
+
+TIMEOUT = 60.0  # seconds without a byte
+
+_PASSING_STATUS = frozenset((408, 429, 500, 502, 503, 504))
+_NOT_FOUND, _GONE, _RANGE_NOT_SATISFIABLE = 404, 410, 416
+_PASSING_ERRORS = (
+  aiohttp.ClientConnectionError,
+  aiohttp.ClientPayloadError,
+  ConnectionError,
+  TimeoutError,
+)
+_EXPIRED = b"Invalid Credentials"  # gcsfs asks for new ones then
+_CONCURRENT_READS = 4
+_LISTED = "items(name,size),nextPageToken"
+# What gcsfs puts around content that it sends in one request.
+_BOUNDARY = b"\n--==0=="
 
 
-class RetryCount:
-  """Counts repeated requests of this process, and in Beam's metric `heldout:gcs_retries`."""
+class StatusError(Exception):
+  """An answer that says no. It is no `OSError`, which aiohttp and gcsfs would take for a fault."""
+
+  def __init__(self, status: int):
+    super().__init__(f"HTTP status {status}")
+    self.status = status
+
+
+class _LostUploadError(Exception):
+  """The server has forgotten an upload, which it may do any time."""
 
   def __init__(self) -> None:
-    self._lock = threading.Lock()
-    self._count = 0
-    self._metric = Metrics.counter("heldout", "gcs_retries")
-
-  def __call__(self, error: Exception) -> None:
-    """Counts one; the signature is that of a `Retry`'s `on_error`."""
-    with self._lock:
-      self._count += 1
-    self._metric.inc()
-
-  @property
-  def total(self) -> int:
-    """How many there were."""
-    return self._count
+    super().__init__("the server has forgotten the upload")
 
 
-retries = RetryCount()
+class GcsFiles(RemoteFiles):
+  """A bucket."""
 
+  def __init__(self, root: str, bucket: str):
+    super().__init__(root, _connect(), bucket, has_directories=False)
 
-def retry_policy(predicate: Callable[[Exception], bool]) -> Retry:
-  """Returns how to repeat what fails as `predicate` says: again and again until `PATIENCE` ends.
+  def list_files(self, directory: str) -> list[FileInfo]:
+    bucket, _, name = self._locate(directory).rstrip("/").partition("/")
+    prefix = f"{name}/" if name else ""
+    found: list[FileInfo] = []
+    page: dict[str, Any] = {"nextPageToken": None}
+    while "nextPageToken" in page:
+      # gcsfs's own listing fetches all that is known of each object, and where there is none, all
+      # objects whose names merely begin like the directory's.
+      options = {"prefix": prefix, "pageToken": page["nextPageToken"], "fields": _LISTED}
+      with self._calling(directory):
+        page = self._system.call("GET", "b/{}/o", bucket, json_out=True, **options)
+      found += [
+        FileInfo(item["name"][len(prefix) :], int(item["size"])) for item in page.get("items", [])
+      ]
+    return [info for info in found if info.name and not info.name.endswith("/")]
 
-  The waits are drawn from 0 to 1 s, then to 2 s, 4 s, … 32 s, so that many workers that failed
-  together do not come back together.
-  """
-  return Retry(
-    predicate=predicate,
-    initial=FIRST_WAIT,
-    multiplier=2.0,
-    maximum=LONGEST_WAIT,
-    timeout=PATIENCE,
-    on_error=retries,
-  )
-
-
-def restarting_lost_uploads(write: Callable[[], None]) -> Callable[[], None]:
-  """Makes a write start over when the server has forgotten the upload, which it may do any time."""
-  return retry_policy(_is_lost_upload)(write)
-
-
-def patient_file_system(path: str) -> FileSystem:
-  """Returns Beam's file system for a path; that for gs:// uses this thread's client."""
-  system = FileSystems.get_filesystem(path)
-  if isinstance(system, GCSFileSystem):
-    system._gcsIO = functools.partial(_this_threads_client, system._pipeline_options)
-  return system
-
-
-@contextmanager
-def explained_errors(path: str) -> Iterator[None]:
-  """Turns errors of Beam and of Google's libraries into plain ones that name the path in a line.
-
-  Raises:
-    FileNotFoundError: there is no such file or bucket.
-    OSError: anything else that was not a passing fault, or that outlasted our patience.
-  """
-  try:
-    yield
-  except (*_GOOGLE_ERRORS, BeamIOError) as error:
-    cause = _innermost(error)
-    if _status(cause) == 404:
-      raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from error
-    if isinstance(cause, OSError) and not isinstance(cause, _GOOGLE_ERRORS):
-      raise cause from error
-    raise OSError(f"{path}: {_describe(cause)}") from error
-
-
-def delete_objects(system: GCSFileSystem, paths: Sequence[str]) -> None:
-  """Deletes objects that may or may not be there, a hundred per request."""
-  for path, status in system._gcsIO().delete_batch(list(paths)):
-    if status:
-      raise OSError(f"{path}: cannot be deleted: HTTP status {status}")
-
-
-class _Client(gcsio.GcsIO):
-  """Beam's client with our policy for all requests; Beam's leaves some to others."""
-
-  def __init__(self, options: PipelineOptions):
-    super().__init__(pipeline_options=options)
-    self._storage_client_retry = retry_policy(is_transient)
-
-  def open(self, filename: str, mode: str = "r", **options: Any) -> Any:
-    bucket, name = gcsio.parse_gcs_path(filename)
-    blob = self.client.bucket(bucket).blob(name)
-    if mode in ("w", "wb"):
-      return _Writer(blob, options["mime_type"], retry=self._storage_client_retry)
-    policy = {"retry": self._storage_client_retry, "timeout": TIMEOUT}
-    blob.reload(**policy)  # from here on, reading keeps to one generation of the object
-    return BlobReader(blob, chunk_size=_CHUNK_BYTES, raw_download=True, **policy)
-
-  def _batch_with_retry(self, requests: Any, fn: Any) -> list[Any]:
-    responses = super()._batch_with_retry(requests, fn)
-    if None in responses:  # Beam gives up without an error
-      raise ServiceUnavailable(f"no answer within {PATIENCE:.0f} s")
-    return responses
-
-
-class _Writer(gcsio.BeamBlobWriter):
-  """Stays closed after a failure: the garbage collector would upload what is left, as if whole."""
-
-  def close(self) -> None:
+  def exists(self, path: str) -> bool:
     try:
-      super().close()
-    finally:
-      self._buffer.close()
+      self._describe(path)
+    except FileNotFoundError:
+      return False
+    return True
 
-  def terminate(self) -> None:
-    with suppress(requests.RequestException):  # an upload that is left alone expires
-      super().terminate()
-    self._buffer.close()
+  def size(self, path: str) -> int:
+    return int(self._describe(path)["size"])
+
+  def read(self, path: str) -> bytes:
+    headers, first = self._get(path, 0, PIECE_BYTES)
+    total = _total(headers)
+    if total <= len(first):
+      return first
+    generation = headers.get("x-goog-generation")  # all pieces are of one
+
+    def read(start: int) -> bytes:
+      return self._get(path, start, start + PIECE_BYTES, generation)[1]
+
+    starts = range(len(first), total, PIECE_BYTES)
+    rest = (reading.result() for _, reading in map_ahead(read, starts, _CONCURRENT_READS))
+    return b"".join([first, *rest])
+
+  def read_range(self, path: str, start: int, stop: int) -> bytes:
+    return self._get(path, start, stop)[1]
+
+  def write(self, path: str, content: bytes) -> None:
+    piece_bytes = PIECE_BYTES
+    if _BOUNDARY in content or content.endswith(b"\r"):
+      # The end would be found elsewhere: this makes gcsfs send it in a request of its own.
+      piece_bytes = min(PIECE_BYTES, len(content))
+    self._call(path, self._system.pipe_file, bytes(content), chunksize=piece_bytes)
+
+  def _is_passing(self, error: Exception) -> bool:
+    """All else has been repeated already."""
+    return isinstance(error, _LostUploadError | ChecksumError)
+
+  def _describe(self, path: str) -> dict[str, Any]:
+    bucket, _, name = self._locate(path).partition("/")
+    if not name:
+      raise missing(path)
+    with self._calling(path):
+      return self._system.call("GET", "b/{}/o/{}", bucket, name, json_out=True)
+
+  def _get(
+    self, path: str, start: int, stop: int, generation: str | None = None
+  ) -> tuple[Mapping[str, str], bytes]:
+    """Returns a range of an object with the headers of the answer."""
+    if start >= stop:
+      return {}, b""
+    url = self._system.url(self._locate(path))
+    headers = {"Range": f"bytes={start}-{stop - 1}"}
+    with self._calling(path):
+      try:
+        return self._system.call("GET", url, headers=headers, generation=generation)
+      except StatusError as error:
+        if error.status != _RANGE_NOT_SATISFIABLE:  # which is what an empty object is
+          raise
+        return {}, b""
 
 
-class _Clients(threading.local):
-  client: _Client | None = None
-
-
-_clients = _Clients()
-
-
-def _this_threads_client(options: PipelineOptions) -> _Client:
-  if _clients.client is None:
-    _clients.client = _Client(options)
-  return _clients.client
-
-
-def _is_lost_upload(error: Exception) -> bool:
-  return (
-    isinstance(error, InvalidResponse)
-    and error.response.status_code in _LOST_UPLOAD
-    and "upload_id=" in error.response.url
+def _connect() -> AbstractFileSystem:
+  return GCSFileSystem(
+    consistency="md5",
+    requests_timeout=aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT, sock_read=TIMEOUT),
+    session_kwargs={"auto_decompress": False, "middlewares": [_with_patience]},
+    skip_instance_cache=True,
+    use_listings_cache=False,
   )
 
 
-def _innermost(error: Exception) -> Exception | int:
-  """Beam wraps what went wrong with each path, one or more times."""
-  while isinstance(error, BeamIOError) and error.exception_details:
-    error = next(iter(error.exception_details.values()))
-  return error
+async def _with_patience(
+  request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+  """Sends a request until it is answered, whole; a middleware of aiohttp."""
+  # An object that is stored compressed is given as it lies there only to who says so.
+  downloads = request.url.path.startswith("/download/")
+  request.headers["Accept-Encoding"] = "gzip" if downloads else "identity"
+
+  async def ask() -> aiohttp.ClientResponse:
+    response = await send(request)
+    content = await response.read()
+    status = response.status
+    if status in (_NOT_FOUND, _GONE) and "upload_id" in request.url.query:
+      raise _LostUploadError
+    expired = status == 401 and _EXPIRED in content
+    if status >= 400 and status not in (_NOT_FOUND, 499) and not expired:
+      raise StatusError(status)
+    return response
+
+  return await retry.repeat_async(ask, _is_passing)
 
 
-def _status(error: Exception | int) -> int | None:
-  if isinstance(error, InvalidResponse):
-    return error.response.status_code
-  if isinstance(error, GoogleAPICallError):
-    return error.code
-  return error if isinstance(error, int) else None
+def _is_passing(error: Exception) -> bool:
+  if isinstance(error, StatusError):
+    return error.status in _PASSING_STATUS
+  return isinstance(error, _PASSING_ERRORS) and not isinstance(error, aiohttp.ClientSSLError)
 
 
-def _describe(error: Exception | int) -> str:
-  if isinstance(error, int | InvalidResponse):
-    return f"HTTP status {_status(error)}"
-  return str(error).partition("\n")[0] or type(error).__name__
+def _total(headers: Mapping[str, str]) -> int:
+  """Returns how many bytes an object has of which a range was asked for."""
+  match = re.search(r"/(\d+)$", headers.get("Content-Range", ""))
+  return int(match[1]) if match else 0

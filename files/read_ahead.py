@@ -7,6 +7,8 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from files.retry import Tally, count_into
+
 R = TypeVar("R")
 T = TypeVar("T")
 
@@ -40,16 +42,21 @@ def map_ahead(
   """Yields each item, in order, with what `function` returns for it or will return.
 
   Other threads work on the next `depth` items meanwhile; one item more than that is held at a time.
-  When the iterator is closed, no thread is left.
+  When the iterator is closed, no thread is left. Requests that they repeat are reported by the
+  thread that iterates.
   """
-  pool = ThreadPoolExecutor(depth)
+  tally = Tally()
+  pool = ThreadPoolExecutor(depth, initializer=count_into, initargs=(tally,))
   begun: deque[tuple[T, Future[R]]] = deque()
   try:
     for item in items:
       begun.append((item, pool.submit(function, item)))
       if len(begun) > depth:
         yield begun.popleft()
+        tally.report()
     while begun:
       yield begun.popleft()
+      tally.report()
   finally:
     pool.shutdown(cancel_futures=True)
+    tally.report()

@@ -12,7 +12,7 @@ from apache_beam.io.gcp import gcsio_retry
 from apitools.base.py import util
 from google.cloud.bigquery import DEFAULT_RETRY, Client
 
-from files import gcs
+from files import retry
 from tests.helpers.emulated_bigquery import PROJECT, redirect_bigquery, serve_bigquery
 from tests.helpers.gcs import redirect_gcs, serve_gcs
 from tests.helpers.proxy import Proxy
@@ -53,7 +53,7 @@ def redirect(patch: pytest.MonkeyPatch, gcs_url: str, bigquery_url: str) -> None
   """Points this process's Google clients at emulators, and lets them wait for less."""
   redirect_gcs(patch, gcs_url)
   redirect_bigquery(patch, bigquery_url)
-  patch.setattr(gcs, "FIRST_WAIT", _WAIT)
+  patch.setattr(retry, "FIRST_WAIT", _WAIT)
   patch.setattr(util, "CalculateWaitForRetry", lambda *_, **__: _WAIT)
   for policy in (DEFAULT_RETRY, gcsio_retry.DEFAULT_RETRY_WITH_THROTTLING_COUNTER):
     patch.setattr(policy, "_initial", _WAIT)

@@ -5,10 +5,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
 from apache_beam.internal.gcp import auth
 
-from files import gcs as storage_gcs
+from files import systems
 from tests.helpers.proxy import Proxy, behind_proxy
 
 BUCKET = "bucket"
@@ -26,6 +27,7 @@ def emulated_gcs(patch: pytest.MonkeyPatch) -> Iterator[Proxy]:
   with serve_gcs() as proxy:
     redirect_gcs(patch, proxy.url)
     yield proxy
+    systems.forget()
 
 
 def serve_gcs(storage: Path | None = None) -> contextlib.AbstractContextManager[Proxy]:
@@ -42,7 +44,9 @@ def redirect_gcs(patch: pytest.MonkeyPatch, url: str) -> None:
   """Points this process's clients of Cloud Storage at an emulator; `patch` undoes it."""
   for name, value in {**_ENVIRONMENT, "STORAGE_EMULATOR_HOST": url}.items():
     patch.setenv(name, value)
-  # Without this, looking for credentials that are not there takes Beam 20 seconds.
+  # fsspec reads its environment once, on import.
+  patch.setitem(fsspec.config.conf, "gs", {"token": _ENVIRONMENT["FSSPEC_GS_TOKEN"]})
+  # Beam reads its own temporary files. Without this, looking for credentials that are not there
+  # takes it 20 seconds.
   patch.setattr(auth._Credentials, "_credentials_init", True)
-  # Clients of another server are not these.
-  patch.setattr(storage_gcs, "_clients", storage_gcs._Clients())
+  systems.forget()  # those of another server
