@@ -21,7 +21,7 @@ from gcsfs.retry import ChecksumError
 from files import retry
 from files.base import FileInfo, missing
 from files.read_ahead import map_ahead
-from files.remote import PIECE_BYTES, RemoteFiles
+from files.remote import PIECE_BYTES, RemoteFiles, abandon
 
 TIMEOUT = 60.0  # seconds without a byte
 
@@ -36,8 +36,7 @@ _PASSING_ERRORS = (
 _EXPIRED = b"Invalid Credentials"  # gcsfs asks for new ones then
 _CONCURRENT_READS = 4
 _LISTED = "items(name,size),nextPageToken"
-# What gcsfs puts around content that it sends in one request.
-_BOUNDARY = b"\n--==0=="
+_BOUNDARY = b"--==0=="
 
 
 class StatusError(Exception):
@@ -105,11 +104,19 @@ class GcsFiles(RemoteFiles):
     return self._get(path, start, stop)[1]
 
   def write(self, path: str, content: bytes) -> None:
-    piece_bytes = PIECE_BYTES
-    if _BOUNDARY in content or content.endswith(b"\r"):
-      # The end would be found elsewhere: this makes gcsfs send it in a request of its own.
-      piece_bytes = min(PIECE_BYTES, len(content))
-    self._call(path, self._system.pipe_file, bytes(content), chunksize=piece_bytes)
+    # gcsfs sends what is small in one request, between two lines that it might hold itself.
+    in_pieces = len(content) > PIECE_BYTES or content.endswith(b"\r") or _BOUNDARY in content
+    upload = self._upload_in_pieces if in_pieces else self._system.pipe_file
+    self._call(path, upload, bytes(content))
+
+  def _upload_in_pieces(self, path: str, content: bytes) -> None:
+    file = self._system.open(path, "wb", block_size=PIECE_BYTES)
+    try:
+      for start in range(0, len(content), PIECE_BYTES):
+        file.write(content[start : start + PIECE_BYTES])
+      file.close()
+    finally:
+      abandon(file)
 
   def _is_passing(self, error: Exception) -> bool:
     """All else has been repeated already."""

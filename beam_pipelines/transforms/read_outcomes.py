@@ -14,13 +14,11 @@ from beam_pipelines.storage.runs.experiment import RunDirectory, Skipped
 from beam_pipelines.storage.runs.outcome import RunOutcome
 from beam_pipelines.storage.scores.directory import read_part
 from beam_pipelines.storage.scores.outcomes_table import decode_outcomes
-from files.read_ahead import map_ahead
 
 OUTCOMES = "outcomes"
 SKIPPED = "skipped"
 
 _RUNS_PER_BATCH = 256
-_CONCURRENT_READS = 8
 
 
 class SetSizes(NamedTuple):
@@ -90,9 +88,11 @@ def common_sizes(outcomes: beam.PCollection[RunOutcome]) -> beam.PCollection[Set
 
 
 def _read(runs: Sequence[RunDirectory]) -> Iterator[tuple[str, RunOutcome] | TaggedOutput]:
-  for run, fetching in map_ahead(aux_arrays.fetch, runs, _CONCURRENT_READS):
+  for run, fetched in aux_arrays.fetch_many(runs):
     try:
-      yield run.path, aux_arrays.decode(run.key, fetching.result())
+      if isinstance(fetched, aux_arrays.AuxArraysError):
+        raise fetched
+      yield run.path, aux_arrays.decode(run.key, fetched)
     except aux_arrays.AuxArraysError as error:
       yield TaggedOutput(SKIPPED, Skipped(run.path, str(error)))
 

@@ -15,7 +15,7 @@ import pytest
 import files
 from beam_pipelines import cli, ingest
 from beam_pipelines.storage.runs.experiment import RunKey, list_runs
-from files import gcs
+from files import retry
 from tests.helpers.archives import make_archive, md5, member, plain_files, run_members
 from tests.helpers.gcs import BUCKET, emulated_gcs
 from tests.helpers.proxy import Fault
@@ -302,7 +302,7 @@ def test_progress_is_shown_on_a_terminal_only(archive, tmp_path):
 @pytest.fixture(scope="module")
 def proxy():
   with pytest.MonkeyPatch.context() as patch, emulated_gcs(patch) as proxy:
-    patch.setattr(gcs, "FIRST_WAIT", 0.01)
+    patch.setattr(retry, "FIRST_WAIT", 0.01)
     yield proxy
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -122,12 +122,29 @@ def fetch(run: RunDirectory) -> bytes:
   Raises:
     AuxArraysError: the run is not complete, or the file cannot be read.
   """
-  if not run.complete:
-    raise AuxArraysError(f"has no {AUX_ARRAYS}: the run is not complete")
-  try:
-    return files.read_bytes(run.aux_arrays_path)
-  except OSError as error:
-    raise AuxArraysError(f"{AUX_ARRAYS} cannot be read: {error}") from error
+  ((_, fetched),) = fetch_many([run])
+  if isinstance(fetched, AuxArraysError):
+    raise fetched
+  return fetched
+
+
+def fetch_many(
+  runs: Sequence[RunDirectory],
+) -> Iterator[tuple[RunDirectory, bytes | AuxArraysError]]:
+  """Yields runs of one experiment in order, with what `fetch` returns or raises for each.
+
+  Several are read at the same time, and the next while these are used.
+  """
+  contents = files.read_many(run.aux_arrays_path for run in runs if run.complete)
+  for run in runs:
+    if not run.complete:
+      yield run, AuxArraysError(f"has no {AUX_ARRAYS}: the run is not complete")
+      continue
+    _, content = next(contents)
+    if isinstance(content, OSError):
+      yield run, AuxArraysError(f"{AUX_ARRAYS} cannot be read: {content}")
+    else:
+      yield run, content
 
 
 @_naming_the_file()
