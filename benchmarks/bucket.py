@@ -19,9 +19,8 @@ import pytest
 
 import files
 from beam_pipelines.storage.runs import aux_arrays
-from beam_pipelines.storage.runs.experiment import list_runs
+from beam_pipelines.storage.runs.experiment import AUX_ARRAYS, RunKey, list_runs
 from beam_pipelines.storage.runs.outcome import RunOutcome
-from beam_pipelines.storage.runs.run_place import AUX_ARRAYS, RunKey
 from files.read_ahead import map_ahead
 from tests.helpers.gcs import BUCKET, redirect_gcs, serve_gcs
 

@@ -4,8 +4,8 @@ Only this package opens files. It knows nothing of runs, scores or data sets.
 """
 
 from files.base import FileInfo
-from files.claim import claim
 from files.file_system import (
+  claim,
   create,
   delete,
   delete_directory,

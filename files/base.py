@@ -65,6 +65,10 @@ class FileSystem(abc.ABC):
     """Writes a file that appears when it is whole."""
 
   @abc.abstractmethod
+  def claim(self, path: str, content: bytes) -> bool:
+    """Writes a file that is not there yet, whole; returns whether this call made it."""
+
+  @abc.abstractmethod
   def create(self, path: str) -> AbstractContextManager[BinaryIO]:
     """Opens a file for writing that appears when it is whole, unless the block raises."""
 

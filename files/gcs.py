@@ -21,7 +21,7 @@ from gcsfs.retry import ChecksumError
 from files import retry
 from files.base import FileInfo, missing
 from files.read_ahead import map_ahead
-from files.remote import PIECE_BYTES, RemoteFiles, abandon
+from files.remote import CONCURRENT_REQUESTS, PIECE_BYTES, RemoteFiles, abandon
 
 TIMEOUT = 60.0  # seconds without a byte
 
@@ -35,6 +35,7 @@ _PASSING_ERRORS = (
 )
 _EXPIRED = b"Invalid Credentials"  # gcsfs asks for new ones then
 _CONCURRENT_READS = 4
+_CONCURRENT_EMULATED = 6  # an emulator answers one at a time, and turns away what it cannot queue
 _LISTED = "items(name,size),nextPageToken"
 _BOUNDARY = b"--==0=="
 
@@ -58,7 +59,9 @@ class GcsFiles(RemoteFiles):
   """A bucket."""
 
   def __init__(self, root: str, bucket: str):
-    super().__init__(root, _connect(), bucket, has_directories=False)
+    system = _connect()
+    at_once = CONCURRENT_REQUESTS if system.on_google else _CONCURRENT_EMULATED
+    super().__init__(root, system, bucket, has_directories=False, at_once=at_once)
 
   def list_files(self, directory: str) -> list[FileInfo]:
     bucket, _, name = self._locate(directory).rstrip("/").partition("/")

@@ -16,6 +16,7 @@ from files.read_ahead import map_ahead
 
 _CONCURRENT_READS = 8
 _NOT_THERE = (FileNotFoundError, NotADirectoryError)
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 class LocalFiles(FileSystem):
@@ -55,6 +56,21 @@ class LocalFiles(FileSystem):
   def write(self, path: str, content: bytes) -> None:
     with self.create(path) as file:
       file.write(content)
+
+  def claim(self, path: str, content: bytes) -> bool:
+    unfinished = temporary(path)
+    self.write(unfinished, content)
+    try:
+      os.link(unfinished, path)  # fails if it is there, and shows it whole
+    except FileExistsError:
+      return False
+    except OSError as error:
+      if error.errno not in _NO_LINKS:
+        raise
+      return _make_new(path, content)
+    finally:
+      os.unlink(unfinished)
+    return True
 
   @contextmanager
   def create(self, path: str) -> Iterator[BinaryIO]:
@@ -167,6 +183,16 @@ def _open_new(path: str) -> BinaryIO:
   except FileNotFoundError:
     os.makedirs(os.path.dirname(path), exist_ok=True)
     return open(path, "xb")
+
+
+def _make_new(path: str, content: bytes) -> bool:
+  """Claims a file where there are no hard links; whoever reads it at once may see it half."""
+  try:
+    with open(path, "xb") as file, _naming(path):
+      file.write(content)
+  except FileExistsError:
+    return False
+  return True
 
 
 def _move(source: str, target: str) -> None:

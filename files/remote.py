@@ -18,7 +18,8 @@ from files.read_ahead import map_ahead
 
 PIECE_BYTES = 1 << 24
 
-_CONCURRENT_CALLS = 32
+CONCURRENT_REQUESTS = 32
+
 _GROUP_FILES = 64
 _GROUP_BYTES = 1 << 25
 _PASSING = (errno.EBUSY, errno.ETIMEDOUT, errno.EAGAIN)
@@ -35,15 +36,22 @@ class RemoteFiles(FileSystem):
     system_root: what `system` calls the root.
     has_directories: whether files lie in directories, which must be made, and can be renamed; else
       it is an object store, where a file appears when it is whole.
+    at_once: how many requests to make at once where there are many files.
   """
 
   def __init__(
-    self, root: str, system: AbstractFileSystem, system_root: str, has_directories: bool
+    self,
+    root: str,
+    system: AbstractFileSystem,
+    system_root: str,
+    has_directories: bool,
+    at_once: int = CONCURRENT_REQUESTS,
   ):
     self._system = system
     self._root = root
     self._system_root = system_root.rstrip("/")
     self._has_directories = has_directories
+    self._at_once = at_once
 
   def list_files(self, directory: str) -> list[FileInfo]:
     directory = directory.rstrip("/")
@@ -86,6 +94,18 @@ class RemoteFiles(FileSystem):
         file.write(content)
     else:
       self._call(path, self._system.pipe_file, content)
+
+  def claim(self, path: str, content: bytes) -> bool:
+    if self._has_directories:
+      self._make_directory(path)
+    try:
+      self._call(path, self._system.pipe_file, content, mode="create")
+    except OSError:
+      # It is there: made by somebody else, or by a request of ours whose answer was lost.
+      if not self.exists(path):
+        raise
+      return self.read(path) == content
+    return True
 
   @contextmanager
   def create(self, path: str) -> Iterator[BinaryIO]:
@@ -174,7 +194,9 @@ class RemoteFiles(FileSystem):
   def _read_together(self, pace: _Pace, paths: Sequence[str]) -> list[bytes | OSError]:
     with retry.reporting():
       located = [self._locate(path) for path in paths]
-      answers = self._system.cat_ranges(located, None, None, on_error="return")
+      answers = self._system.cat_ranges(
+        located, None, None, on_error="return", batch_size=self._at_once
+      )
       contents = [self._plain(answer, path) for answer, path in zip(answers, paths, strict=True)]
     pace.learn(contents)
     return contents
@@ -216,7 +238,7 @@ class RemoteFiles(FileSystem):
       self._call(directory, self._system.rmdir)
 
   def _together(self, do: Callable[[Any], None], items: Sequence[Any]) -> None:
-    for _, doing in map_ahead(do, items, _CONCURRENT_CALLS):
+    for _, doing in map_ahead(do, items, self._at_once):
       doing.result()
 
 
