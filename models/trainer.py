@@ -50,7 +50,8 @@ class TrainedRun:
     subset: the examples that it saw, sorted, int64 [round(subset_ratio · examples)].
     weights: arrays by checkpoint key.
     global_step: steps taken.
-    loss: mean cross-entropy over the last epoch's examples, each before its step.
+    training_loss: mean cross-entropy in nats over the last epoch's examples, each before its step;
+      NaN if any of `weights` is not finite. A run whose training loss is not finite has diverged.
   """
 
   subset_ratio: float
@@ -58,7 +59,7 @@ class TrainedRun:
   subset: np.ndarray
   weights: Weights
   global_step: int
-  loss: float
+  training_loss: float
 
 
 class Trainer:
@@ -168,7 +169,7 @@ class Trainer:
       momentum.assign(tf.zeros_like(momentum))
     losses, global_step = self._train_epochs(stacked, subsets)
     return [
-      TrainedRun(ratio, run, subset, weights, global_step, float(loss))
+      TrainedRun(ratio, run, subset, weights, global_step, _training_loss(loss, weights))
       for (ratio, run), subset, weights, loss in zip(
         runs, subsets, self._model.read(), losses, strict=False
       )
@@ -250,6 +251,12 @@ class Trainer:
       images = tf.reshape(flat, shape)
     images = tf.ensure_shape(images, (self.stack, None, *self._images.shape[1:]))
     return tf.cast(images, tf.float32) * self._pixel_scale
+
+
+def _training_loss(loss: np.float32, weights: Weights) -> float:
+  # The last steps come after the losses: only the weights tell how they went.
+  finite = all(np.isfinite(values).all() for values in weights.values())
+  return float(loss) if finite else math.nan
 
 
 def _check_examples(images: np.ndarray, labels: np.ndarray, num_classes: int) -> None:

@@ -7,6 +7,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -76,9 +77,15 @@ class _TrainChunk(beam.DoFn):
     self._workshop = self._shared.acquire(lambda: _Workshop(self._task))
 
   def process(self, chunk: tuple[RunKey, ...]) -> Iterator[RunKey]:
-    for outcome, prefix in self._workshop.train(chunk):
-      _write_run(self._task.experiment, outcome, prefix)
-      yield outcome.key
+    for finished in self._workshop.train(chunk):
+      _write_run(self._task.experiment, finished)
+      yield finished.outcome.key
+
+
+class _FinishedRun(NamedTuple):
+  outcome: RunOutcome
+  training_loss: float
+  checkpoint: Path  # prefix of local files, which are gone when the next run comes
 
 
 class _Workshop:
@@ -112,8 +119,8 @@ class _Workshop:
     self._writer = CheckpointWriter(task.model, dataset.num_classes, dataset.image_shape)
     self._lock = threading.Lock()
 
-  def train(self, chunk: tuple[RunKey, ...]) -> Iterator[tuple[RunOutcome, Path]]:
-    """Yields each trained run's outcome and the prefix of its checkpoint's local files."""
+  def train(self, chunk: tuple[RunKey, ...]) -> Iterator[_FinishedRun]:
+    """Trains the runs side by side, then evaluates them and yields one after the other."""
     with self._lock:  # a trainer holds the weights of one chunk at a time
       trained_runs = self._trainer.train([(key.subset_ratio, key.run) for key in chunk])
     for trained in trained_runs:
@@ -130,11 +137,12 @@ class _Workshop:
         prefix = self._writer.write(
           directory, trained.weights, epoch=self._epochs, global_step=trained.global_step
         )
-        yield outcome, Path(prefix)
+        yield _FinishedRun(outcome, trained.training_loss, Path(prefix))
 
 
-def _write_run(experiment: str, outcome: RunOutcome, prefix: Path) -> None:
+def _write_run(experiment: str, finished: _FinishedRun) -> None:
   """Writes checkpoint and then `aux_arrays.npz`, in place of whatever was left half-written."""
+  outcome, prefix = finished.outcome, finished.checkpoint
   directory = outcome.key.directory(experiment)
   checkpoint = sorted(prefix.parent.glob(f"{prefix.name}.*"))
   names = {files.join(CHECKPOINTS, file.name) for file in checkpoint}
@@ -142,4 +150,5 @@ def _write_run(experiment: str, outcome: RunOutcome, prefix: Path) -> None:
   files.delete(files.join(directory, info.name) for info in found if info.name not in names)
   for file in checkpoint:
     files.write_bytes(files.join(directory, CHECKPOINTS, file.name), file.read_bytes())
-  files.write_bytes(files.join(directory, AUX_ARRAYS), aux_arrays.encode(outcome))
+  arrays = aux_arrays.encode(outcome, finished.training_loss)
+  files.write_bytes(files.join(directory, AUX_ARRAYS), arrays)

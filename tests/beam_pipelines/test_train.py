@@ -18,7 +18,9 @@ from beam_pipelines.storage.runs.experiment import RunKey, list_runs
 from image_datasets import load_dataset
 from models.checkpoint import read_weights
 from models.evaluator import Evaluator
+from models.hyper_parameters import HyperParameters
 from models.run_seed import draw_subset
+from models.trainer import Trainer
 from models.weights import variable_specs
 
 FAST = ("--dataset=digits", "--epochs=1", "--stack=4")
@@ -89,7 +91,29 @@ def test_recorded_arrays_have_the_published_names(trained):
     assert set(arrays) == {
       *(f"{kind}_{split}" for kind in ("correctness", "index") for split in aux_arrays.SPLITS),
       "subsample_idx",
+      "training_loss",
     }
+
+
+def test_the_training_loss_is_recorded(trained):
+  digits = load_dataset("digits")
+  trainer = Trainer(
+    "mlp",
+    digits.train.images,
+    digits.train.labels,
+    num_classes=10,
+    pixel_max=digits.pixel_max,
+    hyper_parameters=HyperParameters(epochs=1),
+    seed=0,
+    stack=4,
+  )
+  expected = {run.run: run.training_loss for run in trainer.train([(0.5, 1), (0.5, 3)])}
+  for run, loss in expected.items():
+    with np.load(f"{trained}/0.5/{run}/aux_arrays.npz") as arrays:
+      recorded = arrays["training_loss"]
+    assert recorded.dtype == np.float64
+    assert recorded.shape == ()
+    assert float(recorded) == loss
 
 
 def test_runs_do_not_depend_on_chunks_order_or_workers(trained, tmp_path):

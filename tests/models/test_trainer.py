@@ -93,7 +93,7 @@ def test_training_is_textbook_momentum_sgd(stack):
     for ours, theirs in zip(layers(trained.weights), expected, strict=True):
       np.testing.assert_allclose(ours[0], theirs[0], atol=2e-6)
       np.testing.assert_allclose(ours[1], theirs[1], atol=2e-6)
-    assert trained.loss == pytest.approx(loss, rel=1e-4)
+    assert trained.training_loss == pytest.approx(loss, rel=1e-4)
     assert trained.global_step == steps == 9
     np.testing.assert_array_equal(trained.subset, draw_subset(7, 0.05, trained.run, len(IMAGES)))
 
@@ -112,11 +112,11 @@ def test_weights_depend_neither_on_the_place_in_the_stack_nor_on_the_neighbours(
   assert [len(call) for call in by_call] == [5, 3, 5, 1, 2]
   assert len(of_run_2) == 5
   for again in of_run_2[1:]:
-    assert again.loss == of_run_2[0].loss
+    assert again.training_loss == of_run_2[0].training_loss
     for key, value in of_run_2[0].weights.items():
       np.testing.assert_array_equal(again.weights[key], value)
   others = [trained for trained in by_call[0] if trained.run != 2]
-  assert all(trained.loss != of_run_2[0].loss for trained in others)
+  assert all(trained.training_loss != of_run_2[0].training_loss for trained in others)
 
 
 def test_one_trace_serves_every_ratio():
@@ -144,7 +144,7 @@ def test_bfloat16_moves_the_weights_nearly_where_float32_does():
     )[0]
     for precision in ("float32", "bfloat16")
   )
-  assert bfloat16.loss == pytest.approx(float32.loss, rel=0.01)
+  assert bfloat16.training_loss == pytest.approx(float32.training_loss, rel=0.01)
   for key, value in float32.weights.items():
     difference = np.linalg.norm(bfloat16.weights[key] - value)
     assert 0 < difference < 0.05 * np.linalg.norm(value - initial[key])
@@ -159,7 +159,7 @@ def test_batch_norm_averages_follow_the_batches_of_a_convolutional_run(precision
   assert trainer.stack == 1
   trained, again = (trainer.train([(0.5, 3)])[0] for _ in range(2))
   assert trained.global_step == 1
-  assert np.isfinite(trained.loss)
+  assert np.isfinite(trained.training_loss)
   assert set(trained.weights) == set(variable_specs("small_inception", 10, (8, 8, 1)))
 
   _, variables = build_with_variables("small_inception", 10, (8, 8, 1))
@@ -179,6 +179,17 @@ def test_batch_norm_averages_follow_the_batches_of_a_convolutional_run(precision
     np.testing.assert_array_equal(again.weights[key], value)
 
 
+def test_a_run_that_diverges_in_its_very_last_step_has_no_finite_training_loss():
+  # One step: the loss before it is that of the initial weights.
+  diverging = HyperParameters(1, len(IMAGES), learning_rate=1e30, weight_decay=1e30)
+  sound = HyperParameters(1, len(IMAGES))
+  for hyper_parameters, finite in ((sound, True), (diverging, False)):
+    (trained,) = make_trainer(hyper_parameters=hyper_parameters, stack=1).train([(0.3, 0)])
+    assert trained.global_step == 1
+    assert np.isfinite(trained.training_loss) == finite
+    assert all(np.isfinite(value).all() for value in trained.weights.values()) == finite
+
+
 def test_crops_and_flips_reach_the_training():
   plain, cropped, flipped = (
     make_trainer(hyper_parameters=HyperParameters(epochs=1, **augmentation), stack=1).train(
@@ -186,7 +197,7 @@ def test_crops_and_flips_reach_the_training():
     )[0]
     for augmentation in ({}, {"crop": 2}, {"flip": True})
   )
-  assert len({plain.loss, cropped.loss, flipped.loss}) == 3
+  assert len({plain.training_loss, cropped.training_loss, flipped.training_loss}) == 3
 
 
 def test_the_default_stack_shrinks_as_models_grow():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -29,14 +30,18 @@ def _naming_the_file() -> Iterator[None]:
     raise AuxArraysError(f"{AUX_ARRAYS} {error}") from error
 
 
-def encode(outcome: RunOutcome) -> bytes:
+def encode(outcome: RunOutcome, training_loss: float | None = None) -> bytes:
   """Returns the content of the `aux_arrays.npz` that records an outcome.
 
-  `index_*` and `subsample_idx` are int32 in ascending order, `correctness_*` bool.
+  `index_*` and `subsample_idx` are int32 in ascending order, `correctness_*` bool. A training loss
+  becomes one more array, `training_loss`, float64 [].
   """
   in_subset, train_correct, test_correct = outcome.unpack()
   train = np.flatnonzero(in_subset).astype(np.int32)
   removed = np.flatnonzero(~in_subset).astype(np.int32)
+  extras: dict[str, Any] = {}
+  if training_loss is not None:
+    extras["training_loss"] = np.float64(training_loss)
   buffer = io.BytesIO()
   np.savez(
     buffer,
@@ -47,6 +52,7 @@ def encode(outcome: RunOutcome) -> bytes:
     index_removed=removed,
     index_test=np.arange(len(test_correct), dtype=np.int32),
     subsample_idx=train,
+    **extras,
   )
   return buffer.getvalue()
 
