@@ -13,7 +13,7 @@ array([0.5, 0.5])
 from estimators.bits import keep_runs, pack_examples, pack_runs, popcount, transpose_runs, words_for
 from estimators.counts import InOutCounts, count_outcomes
 from estimators.false_pairs import expected_false_pairs
-from estimators.influence import cooccurrence, influence_block
+from estimators.influence import influence_block
 from estimators.kernels.members import mark_members
 from estimators.pairs import (
   InfluencePairs,
@@ -45,7 +45,6 @@ __all__ = [
   "accuracy",
   "c_scores",
   "consistency",
-  "cooccurrence",
   "count_outcomes",
   "curve_runs",
   "expected_false_pairs",
