@@ -33,6 +33,7 @@ from estimators.reliability import (
 )
 from estimators.scores import CScores, accuracy, c_scores, consistency, score, standard_error
 from estimators.selection import HalvesPairs, select_in_halves, select_pairs
+from estimators.thresholds import reaches
 
 __all__ = [
   "CScores",
@@ -56,6 +57,7 @@ __all__ = [
   "pack_examples",
   "pack_runs",
   "popcount",
+  "reaches",
   "reliability_curve",
   "score",
   "select_in_halves",

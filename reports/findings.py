@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from estimators.thresholds import reaches
 from reports import text
-from reports.columns import Columns, read_columns, take
+from reports.columns import Columns, in_out_counts, read_columns, take
 from reports.selection import main_ratio, top_carriers
 
 
@@ -49,8 +50,9 @@ def _memorization(examples: Columns, threshold: float, ratio: float | None) -> s
   if np.isnan(scores).all():
     return f"memorization: undefined at subset ratio {ratio}"
   top = np.nanargmax(scores)
+  memorized = int(np.sum(reaches(in_out_counts(examples), threshold)))
   return (
-    f"memorization: {text.count(int(np.sum(scores >= threshold)), 'training example')} of "
+    f"memorization: {text.count(memorized, 'training example')} of "
     f"{text.count(len(scores))} at {threshold} or more (ratio {ratio}); most memorized is "
     f"example {examples['example'][top]}, {text.score(scores[top])} ± "
     f"{text.score(examples['memorization_se'][top])}"
