@@ -41,11 +41,11 @@ class MeasureReliability(beam.PTransform):
   """Says for each subset ratio how well its scores would repeat, for the manifest.
 
   Input: the output of `PackRuns`. Output: a JSON-ready dict per subset ratio: `runs`;
-  `reliability` with the split-half correlation of memorization and its Spearman–Brown value for
-  all runs, the same at 8 growing numbers of runs (`curve`), and the Jaccard index of the pairs
-  that the two halves select; `expected_false_pairs`, how many pairs the thresholds would select
-  among the eligible if there were no influence; `note` if that is at least one. Undefined values
-  are None.
+  `reliability` with the split-half correlation of memorization and, where that is positive, its
+  Spearman–Brown value for all runs, the same at 8 growing numbers of runs (`curve`), and the
+  Jaccard index of the pairs that the two halves select; `expected_false_pairs`, how many pairs the
+  thresholds would select among the eligible if there were no influence; `note` if that is at least
+  one. Undefined values are None.
 
   Args:
     selection: which pairs are selected.
