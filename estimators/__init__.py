@@ -22,6 +22,7 @@ from estimators.pairs import (
   merge_pairs,
   summarize_pairs,
 )
+from estimators.ratios import main_ratio
 from estimators.reliability import (
   Moments,
   PairOverlap,
@@ -52,6 +53,7 @@ __all__ = [
   "influence_block",
   "keep_runs",
   "keep_top_k",
+  "main_ratio",
   "mark_members",
   "merge_pairs",
   "pack_examples",

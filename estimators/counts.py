@@ -13,8 +13,7 @@ from estimators.kernels.count_bits import count_bits
 class InOutCounts:
   """Counts over runs, per example or per pair: all a score is made of.
 
-  Counts of disjoint sets of runs add up, so they are a commutative monoid with `zeros` as its
-  identity.
+  Counts of disjoint sets of runs add up.
 
   Attributes:
     runs_in: int32 [...], runs that were trained on the example.
@@ -27,11 +26,6 @@ class InOutCounts:
   runs_out: np.ndarray
   correct_in: np.ndarray
   correct_out: np.ndarray
-
-  @classmethod
-  def zeros(cls, shape: int | tuple[int, ...]) -> Self:
-    """Returns the counts of no run."""
-    return cls(*(np.zeros(shape, np.int32) for _ in range(4)))
 
   def __add__(self, other: Self) -> Self:
     if self.runs_in.shape != other.runs_in.shape:

@@ -67,13 +67,13 @@ def test_floats_would_have_decided_otherwise() -> None:
 def test_counts_keep_their_shape() -> None:
   counts = InOutCounts(*(np.full((2, 3), value) for value in (4, 4, 2, 1)))
   assert reaches(counts, 0.25).tolist() == [[True] * 3] * 2
-  assert reaches(InOutCounts.zeros(0), 0.25).shape == (0,)
+  assert reaches(as_counts([]), 0.25).shape == (0,)
 
 
 @pytest.mark.parametrize("threshold", [math.nan, math.inf, -math.inf])
 def test_a_threshold_that_is_not_finite_is_refused(threshold: float) -> None:
   with pytest.raises(ValueError, match=f"the threshold is {threshold}: pass a finite number"):
-    reaches(InOutCounts.zeros(1), threshold)
+    reaches(as_counts([(4, 4, 2, 1)]), threshold)
 
 
 @pytest.mark.parametrize("seen", [1, 8, 20, 25, 39])
