@@ -22,14 +22,32 @@ if TYPE_CHECKING:
   from beam_pipelines.transforms.evaluate_checkpoints import EvaluateCheckpoints, Evaluation
 
 
+# Known without the list of all, which comes with TensorFlow.
+_DEFAULT_PRECISION = "float32"
+
+
 def add_flags(parser: argparse.ArgumentParser, *, model_required: bool = False) -> None:
   """Adds the flags that say how checkpoints are evaluated."""
   add = parser.add_argument
   add("--model", required=model_required, help="architecture of the checkpoints")
   add("--batch_size", type=int, help="most images in one forward pass (default: by device)")
-  add("--precision", choices=("float32", "bfloat16"), default="float32", help="of forward passes")
+  add(
+    "--precision",
+    type=_precision,
+    default=_DEFAULT_PRECISION,
+    help="of forward passes, such as bfloat16",
+  )
   add("--xla", action="store_true", help="compile forward passes with XLA")
   dataflow.add_gpu_flags(parser, "evaluate")
+
+
+def _precision(text: str) -> str:
+  if text != _DEFAULT_PRECISION:
+    from models.precision import PRECISIONS
+
+    if text not in PRECISIONS:
+      raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(PRECISIONS)}")
+  return text
 
 
 def refuse_flags(args: argparse.Namespace) -> None:
@@ -71,10 +89,10 @@ def asked_evaluation(args: argparse.Namespace, dataset: ImageDataset | None) -> 
     raise UsageError(f"--batch_size={args.batch_size}: at least one image is in a batch")
   # TensorFlow is imported by whoever evaluates, and by nobody else.
   from beam_pipelines.transforms.evaluate_checkpoints import Evaluation
-  from models import ModelError, variable_specs
+  from models import Architecture, ModelError
 
   try:
-    variable_specs(args.model, dataset.num_classes, dataset.image_shape)
+    _ = Architecture(args.model, dataset.num_classes, dataset.image_shape).specs
   except ModelError as error:
     raise UsageError(f"--model={args.model}: {error}") from error
   return Evaluation(

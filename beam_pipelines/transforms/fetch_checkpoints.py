@@ -42,7 +42,7 @@ def fetch_run(run: RunDirectory, num_train: int, specs: Mapping[str, VariableSpe
   Args:
     run: the run.
     num_train: training examples of the data set.
-    specs: what the checkpoint must hold, from `variable_specs`.
+    specs: what the checkpoint must hold, from `Architecture.specs`.
 
   Raises:
     AuxArraysError: it is not known which examples the run saw.
