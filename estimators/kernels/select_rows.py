@@ -140,18 +140,53 @@ def select_rows(train: TrainSide, test: TestSide, rows: np.ndarray) -> np.ndarra
           count_panel(
             group, test.tiles, tile, tile_stop, test.parts[part], test.parts[part + 1], of_part
           )
-        lanes = slice(tile * LANES, tile_stop * LANES)
-        columns = lanes.stop - lanes.start
-        for g in range(len(some)):
-          if sets > 1:
-            _add(counts[1, g, :columns], counts[2, g, :columns], counts[0, g, :columns])
-          for each in range(sets):
-            if train.considered[each, some[g]]:
-              found, size = _keep(
-                found, size, train, test, each, some[g], counts[each, g, :columns], lanes.start
-              )
+        found, size = _keep_group(found, size, train, test, some, counts, tile, tile_stop)
     first = stop
   return found[:size].copy()
+
+
+@numba.njit(nogil=True, cache=True)
+def _keep_group(
+  found: np.ndarray,
+  size: int,
+  train: TrainSide,
+  test: TestSide,
+  rows: np.ndarray,
+  counts: np.ndarray,
+  tile: int,
+  tile_stop: int,
+) -> tuple[np.ndarray, int]:
+  """Appends the pairs of a group that are kept, set by set.
+
+  Args:
+    found: int32 [room, 4], the pairs so far.
+    size: how many they are.
+    train: all training examples.
+    test: all test examples.
+    rows: int64 [GROUP] at most, the training examples.
+    counts: int32 [sets, GROUP, lanes], correct_in from lane tile * LANES on; where there are two
+      parts of the runs, that of all runs is written.
+    tile: the first tile.
+    tile_stop: one past the last.
+
+  Returns:
+    `found`, or a larger array with its contents, and the number of pairs in it.
+  """
+  lanes = slice(tile * LANES, tile_stop * LANES)
+  tests, columns = test.tests[lanes], lanes.stop - lanes.start
+  for g in range(len(rows)):
+    if len(counts) > 1:
+      _add(counts[1, g, :columns], counts[2, g, :columns], counts[0, g, :columns])
+    for each in range(len(counts)):
+      if not train.considered[each, rows[g]]:
+        continue
+      line, slope = _line(train, each, rows[g])
+      correct_in, correct = counts[each, g, :columns], test.correct[each, lanes]
+      kept = _kept(correct_in, correct, line, slope)
+      if kept:
+        found = _with_room(found, size + kept)
+        size = _keep(found, size, each, rows[g], correct_in, tests, correct, line, slope)
+  return found, size
 
 
 @numba.njit(nogil=True, cache=True)
@@ -202,65 +237,74 @@ def _within(test: TestSide, reach: np.ndarray, tile: int) -> bool:
   return False
 
 
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _line(train: TrainSide, each: int, row: int) -> tuple[float, float]:
+  """Returns the line, and its slope, in correct runs, that correct_in of kept pairs lies above.
+
+  correct_in * runs - correct * runs_in is a whole number, so the line of a lead that is half of one
+  below the least parts the same pairs. None comes so near it that rounding could matter, up to 2²⁵
+  runs.
+  """
+  runs = np.float64(train.runs[each])
+  return (train.least_lead[each, row] - 0.5) / runs, train.runs_in[each, row] / runs
+
+
 @numba.njit(nogil=True, cache=True)
-def _kept(counts: np.ndarray, correct: np.ndarray, line: float, slope: float) -> int:
-  """Counts the pairs whose correct_in is on or above line + slope * correct."""
+def _kept(correct_in: np.ndarray, correct: np.ndarray, line: float, slope: float) -> int:
+  """Counts the pairs whose correct_in is above line + slope * correct."""
   kept = 0
-  for k in range(len(counts)):
-    kept += counts[k] >= line + slope * correct[k]
+  for k in range(len(correct_in)):
+    kept += correct_in[k] >= line + slope * correct[k]
   return kept
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@numba.njit(nogil=True, cache=True)
+def _with_room(found: np.ndarray, size: int) -> np.ndarray:
+  """Returns `found`, or a copy with room for `size` pairs at least."""
+  if size <= len(found):
+    return found
+  grown = np.empty((max(size, 2 * len(found)), 4), np.int32)
+  grown[: len(found)] = found
+  return grown
+
+
+@numba.njit(nogil=True, cache=True)
 def _keep(
   found: np.ndarray,
   size: int,
-  train: TrainSide,
-  test: TestSide,
   each: int,
   row: int,
-  counts: np.ndarray,
-  lane: int,
-) -> tuple[np.ndarray, int]:
-  """Appends the pairs of one training example that reach the threshold in one set of runs.
-
-  correct_in * runs - correct * runs_in is a whole number, so it reaches the least lead if it lies
-  above a line half a step of 1 / runs below. No count comes so near that line that rounding could
-  matter, up to 2²⁵ runs.
+  correct_in: np.ndarray,
+  tests: np.ndarray,
+  correct: np.ndarray,
+  line: float,
+  slope: float,
+) -> int:
+  """Appends the pairs of one training example that are kept in one set of runs.
 
   Args:
-    found: int32 [room, 4], the pairs so far.
+    found: int32 [room, 4], the pairs so far, with room for these.
     size: how many they are.
-    train: all training examples.
-    test: all test examples.
     each: the set of runs.
     row: the training example.
-    counts: int32 [lanes], correct_in of the pairs with some test examples.
-    lane: the lane of the first of these.
+    correct_in: int32 [lanes], that of the pairs with some test examples.
+    tests: int64 [lanes], these test examples.
+    correct: float64 [lanes], their correct runs.
+    line: from `_line`.
+    slope: likewise.
 
   Returns:
-    `found`, or a larger array with its contents, and the number of pairs in it.
+    The number of pairs in `found`.
   """
-  correct = test.correct[each, lane : lane + len(counts)]
-  runs = np.float64(train.runs[each])
-  slope = train.runs_in[each, row] / runs
-  line = (train.least_lead[each, row] - 0.5) / runs
-  if _kept(counts, correct, line, slope) == 0:
-    return found, size
-  for base in range(0, len(counts), _SIFTED):
-    some, some_correct = counts[base : base + _SIFTED], correct[base : base + _SIFTED]
-    kept = _kept(some, some_correct, line, slope)
-    if kept == 0:
+  for base in range(0, len(correct_in), _SIFTED):
+    some, some_correct = correct_in[base : base + _SIFTED], correct[base : base + _SIFTED]
+    if _kept(some, some_correct, line, slope) == 0:
       continue
-    if size + kept > len(found):
-      grown = np.empty((2 * len(found), 4), np.int32)
-      grown[:size] = found[:size]
-      found = grown
     for k in range(len(some)):
       if some[k] >= line + slope * some_correct[k]:
         found[size, 0] = each
         found[size, 1] = row
-        found[size, 2] = test.tests[lane + base + k]
+        found[size, 2] = tests[base + k]
         found[size, 3] = some[k]
         size += 1
-  return found, size
+  return size
