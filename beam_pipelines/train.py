@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import itertools
-import math
 import sys
 from collections.abc import Collection, Iterator, Sequence
 
@@ -27,10 +26,11 @@ from beam_pipelines.storage.runs.run_place import RunKey
 from beam_pipelines.transforms.train_runs import TrainingTask, TrainRuns
 from files.errors import UsageError
 from image_datasets import ImageDataset, describe_specs, load_dataset
-from models.hyper_parameters import PRECISIONS, SCHEDULES, HyperParameters
+from models.architecture import Architecture
+from models.hyper_parameters import SCHEDULES, HyperParameters
+from models.precision import PRECISIONS
 from models.registry import ModelError, model_names
 from models.trainer import default_stack
-from models.weights import variable_specs
 
 TRAINING = "training.json"
 
@@ -138,9 +138,13 @@ def _task(args: argparse.Namespace, dataset: ImageDataset) -> TrainingTask:
     data_dir=args.data_dir,
     model=args.model,
     seed=args.seed,
-    stack=args.stack or default_stack(args.model, dataset.num_classes, dataset.image_shape),
+    stack=args.stack or default_stack(_architecture(args.model, dataset)),
     hyper_parameters=hyper_parameters,
   )
+
+
+def _architecture(model: str, dataset: ImageDataset) -> Architecture:
+  return Architecture(model, dataset.num_classes, dataset.image_shape)
 
 
 def _check_subsets(ratios: Sequence[float], dataset: ImageDataset) -> None:
@@ -257,8 +261,7 @@ def _plan(
   task: TrainingTask, wanted: Sequence[RunKey], missing: Sequence[RunKey], dataset: ImageDataset
 ) -> str:
   ratios = ", ".join(str(ratio) for ratio in sorted({key.subset_ratio for key in wanted}))
-  specs = variable_specs(task.model, dataset.num_classes, dataset.image_shape)
-  parameters = sum(math.prod(spec.shape) for spec in specs.values())
+  parameters = _architecture(task.model, dataset).parameters
   num_examples = len(dataset.train) + len(dataset.test)
   run_bytes = 4 * parameters + 10 * num_examples
   return (

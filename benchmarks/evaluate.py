@@ -16,10 +16,10 @@ from typing import TypeVar
 import numpy as np
 import tensorflow as tf
 
+from models.architecture import Architecture
 from models.checkpoint import CheckpointWriter, read_weights
 from models.evaluator import Evaluator
 from models.registry import build_model
-from models.weights import variable_specs
 
 IMAGE_SHAPE = (28, 28, 1)
 NUM_CLASSES = 10
@@ -101,7 +101,7 @@ def build_evaluator(model_name: str, images: np.ndarray, labels: np.ndarray) -> 
 
 def evaluate(evaluator: Evaluator, model_name: str, prefix: str) -> np.ndarray:
   return evaluator.correct(
-    read_weights(prefix, variable_specs(model_name, NUM_CLASSES, IMAGE_SHAPE))
+    read_weights(prefix, Architecture(model_name, NUM_CLASSES, IMAGE_SHAPE).specs)
   )
 
 
@@ -120,8 +120,8 @@ def timed(work: Callable[..., T], *arguments: object) -> tuple[float, T]:
 
 
 def write_checkpoints(directory: Path, model_name: str, count: int) -> list[str]:
-  writer = CheckpointWriter(model_name, NUM_CLASSES, IMAGE_SHAPE)
-  specs = variable_specs(model_name, NUM_CLASSES, IMAGE_SHAPE)
+  writer = CheckpointWriter(Architecture(model_name, NUM_CLASSES, IMAGE_SHAPE))
+  specs = Architecture(model_name, NUM_CLASSES, IMAGE_SHAPE).specs
   prefixes = []
   for run in range(count):
     rng = np.random.default_rng(run)

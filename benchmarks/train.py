@@ -21,11 +21,12 @@ import sonnet as snt
 import tensorflow as tf
 
 from image_datasets import ImageDataset, load_dataset
+from models.architecture import Architecture
 from models.evaluator import Evaluator
 from models.hyper_parameters import HyperParameters
-from models.run_seed import draw_subset
+from models.run_seed import RunSeed
 from models.trainer import Trainer
-from models.weights import Weights, build_with_variables
+from models.weights import Weights
 
 RATIO = 0.7
 SEED = 0
@@ -69,7 +70,7 @@ class PlainWay:
     self._build()
 
   def _build(self) -> None:
-    module, self._variables = build_with_variables(*self._architecture)
+    module, self._variables = Architecture(*self._architecture).build()
     optimizer = snt.optimizers.Momentum(PLAIN.learning_rate, PLAIN.momentum)
 
     @tf.function
@@ -88,7 +89,7 @@ class PlainWay:
   def train(self, first_run: int) -> list[Weights]:
     """Trains the run with id `first_run`."""
     self._start_afresh()
-    subset = draw_subset(SEED, RATIO, first_run, len(self._images))
+    subset = RunSeed(SEED, RATIO, first_run).subset(len(self._images))
     shuffle = np.random.default_rng(first_run)
     for _ in range(PLAIN.epochs):
       order = shuffle.permutation(subset)

@@ -13,7 +13,7 @@ array([0.5, 0.5])
 from estimators.bits import keep_runs, pack_examples, pack_runs, popcount, transpose_runs, words_for
 from estimators.counts import InOutCounts, count_outcomes
 from estimators.false_pairs import expected_false_pairs
-from estimators.influence import cooccurrence, influence_block
+from estimators.influence import influence_block
 from estimators.kernels.members import mark_members
 from estimators.pairs import (
   InfluencePairs,
@@ -22,6 +22,7 @@ from estimators.pairs import (
   merge_pairs,
   summarize_pairs,
 )
+from estimators.ratios import main_ratio
 from estimators.reliability import (
   Moments,
   PairOverlap,
@@ -33,6 +34,7 @@ from estimators.reliability import (
 )
 from estimators.scores import CScores, accuracy, c_scores, consistency, score, standard_error
 from estimators.selection import HalvesPairs, select_in_halves, select_pairs
+from estimators.thresholds import reaches
 
 __all__ = [
   "CScores",
@@ -45,18 +47,19 @@ __all__ = [
   "accuracy",
   "c_scores",
   "consistency",
-  "cooccurrence",
   "count_outcomes",
   "curve_runs",
   "expected_false_pairs",
   "influence_block",
   "keep_runs",
   "keep_top_k",
+  "main_ratio",
   "mark_members",
   "merge_pairs",
   "pack_examples",
   "pack_runs",
   "popcount",
+  "reaches",
   "reliability_curve",
   "score",
   "select_in_halves",

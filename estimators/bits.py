@@ -7,8 +7,10 @@ r // 64 is run r, and the padding bits are 0. In the second form a count over ru
 
 from collections.abc import Sequence
 
-import numba
 import numpy as np
+
+from estimators.kernels.compress import compress, compression_moves
+from estimators.kernels.transpose import transpose
 
 WORD_BITS = 64
 
@@ -49,7 +51,7 @@ def keep_runs(bits: np.ndarray, kept: np.ndarray) -> np.ndarray:
   """
   mask = pack_runs(kept)
   fewer = np.zeros((len(bits), words_for(int(np.count_nonzero(kept)))), np.uint64)
-  _compress(bits, mask, _compression_moves(mask), np.bitwise_count(mask), fewer)
+  compress(bits, mask, compression_moves(mask), np.bitwise_count(mask), fewer)
   return fewer
 
 
@@ -83,7 +85,7 @@ def transpose_runs(rows: Sequence[np.ndarray] | np.ndarray, examples: int) -> np
     padded = np.zeros((_RUNS_AT_ONCE, 8 * columns), np.uint8)
     for run, row in enumerate(some):
       padded[run, :row_bytes] = row
-    _transpose(padded.view("<u8").astype(np.uint64, copy=False), bits, first // WORD_BITS)
+    transpose(padded.view("<u8").astype(np.uint64, copy=False), bits, first // WORD_BITS)
   return bits
 
 
@@ -102,80 +104,3 @@ def check_bits(name: str, bits: np.ndarray, runs: int) -> None:
     )
   if runs % WORD_BITS and (bits[:, -1] >> np.uint64(runs % WORD_BITS)).any():
     raise ValueError(f"{name} has bits set beyond run {runs - 1}: padding bits must be 0")
-
-
-@numba.njit(nogil=True, cache=True)
-def _transpose(rows: np.ndarray, bits: np.ndarray, first_word: int) -> None:
-  """Writes uint64 rows [512, columns] of runs to bits [examples, first_word : first_word + 8].
-
-  A 64 x 64 bit matrix is transposed by swapping its off-diagonal quarters, then theirs, six times
-  (Warren, Hacker's Delight, 7-3). Eight of them, for eight words of runs, go side by side, so that
-  each step is one vector operation.
-  """
-  examples, words = bits.shape
-  lanes = min(8, words - first_word)
-  square = np.empty((64, 8), np.uint64)
-  for column in range(rows.shape[1]):
-    for k in range(64):
-      for lane in range(8):
-        square[k, lane] = rows[64 * lane + k, column]
-    mask = np.uint64(0x00000000FFFFFFFF)
-    width = np.uint64(32)
-    while width:
-      step = np.int64(width)
-      for base in range(0, 64, 2 * step):
-        for k in range(base, base + step):
-          for lane in range(8):
-            swap = ((square[k, lane] >> width) ^ square[k + step, lane]) & mask
-            square[k + step, lane] ^= swap
-            square[k, lane] ^= swap << width
-      width >>= np.uint64(1)
-      mask ^= mask << width
-    for k in range(min(64, examples - 64 * column)):
-      for lane in range(lanes):
-        bits[64 * column + k, first_word + lane] = square[k, lane]
-
-
-def _compression_moves(mask: np.ndarray) -> np.ndarray:
-  """Returns which bits of each word move right by 1, 2, 4, … 32 when those of the mask close up.
-
-  Warren, Hacker's Delight, 7-4.
-
-  Args:
-    mask: uint64 [words].
-
-  Returns:
-    uint64 [words, 6].
-  """
-  moves = np.empty((len(mask), 6), np.uint64)
-  gaps = ~mask << np.uint64(1)
-  for step in range(6):
-    odd = gaps.copy()  # below which the number of gaps is odd
-    for shift in (1, 2, 4, 8, 16, 32):
-      odd ^= odd << np.uint64(shift)
-    moves[:, step] = odd & mask
-    mask = (mask ^ moves[:, step]) | (moves[:, step] >> np.uint64(1 << step))
-    gaps &= ~odd
-  return moves
-
-
-@numba.njit(nogil=True, cache=True)
-def _compress(
-  bits: np.ndarray, mask: np.ndarray, moves: np.ndarray, sizes: np.ndarray, fewer: np.ndarray
-) -> None:
-  """Writes the bits that the mask selects to `fewer`, whose words are 0, without gaps."""
-  for example in range(len(bits)):
-    position = 0
-    for word in range(len(mask)):
-      value = bits[example, word] & mask[word]
-      for step in range(6):
-        moving = value & moves[word, step]
-        value = (value ^ moving) | (moving >> np.uint64(1 << step))
-      size = int(sizes[word])
-      if size == 0:
-        continue
-      place, shift = position // 64, position % 64
-      fewer[example, place] |= value << np.uint64(shift)
-      if shift + size > 64:
-        fewer[example, place + 1] |= value >> np.uint64(64 - shift)
-      position += size

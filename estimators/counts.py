@@ -3,18 +3,17 @@
 import dataclasses
 from typing import Self
 
-import numba
 import numpy as np
 
 from estimators.bits import check_bits, pack_runs
+from estimators.kernels.count_bits import count_bits
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class InOutCounts:
   """Counts over runs, per example or per pair: all a score is made of.
 
-  Counts of disjoint sets of runs add up, so they are a commutative monoid with `zeros` as its
-  identity.
+  Counts of disjoint sets of runs add up.
 
   Attributes:
     runs_in: int32 [...], runs that were trained on the example.
@@ -27,11 +26,6 @@ class InOutCounts:
   runs_out: np.ndarray
   correct_in: np.ndarray
   correct_out: np.ndarray
-
-  @classmethod
-  def zeros(cls, shape: int | tuple[int, ...]) -> Self:
-    """Returns the counts of no run."""
-    return cls(*(np.zeros(shape, np.int32) for _ in range(4)))
 
   def __add__(self, other: Self) -> Self:
     if self.runs_in.shape != other.runs_in.shape:
@@ -86,38 +80,6 @@ def count_outcomes(
       f"run_mask has shape {list(run_mask.shape)}: pass one bool for each of the {runs} runs"
     )
   runs_in, correct, correct_in = np.empty((3, len(member_bits)), np.int32)
-  _count(member_bits, correct_bits, pack_runs(run_mask), runs_in, correct, correct_in)
+  count_bits(member_bits, correct_bits, pack_runs(run_mask), runs_in, correct, correct_in)
   runs_out = np.int32(np.count_nonzero(run_mask)) - runs_in
   return InOutCounts(runs_in, runs_out, correct_in, correct - correct_in)
-
-
-@numba.njit(nogil=True, cache=True)
-def _count(
-  member_bits: np.ndarray,
-  correct_bits: np.ndarray,
-  mask: np.ndarray,
-  runs_in: np.ndarray,
-  correct: np.ndarray,
-  correct_in: np.ndarray,
-) -> None:
-  """Counts runs of the mask, uint64 [words], into int32 [examples]: those in, correct, and both."""
-  for example in range(len(member_bits)):
-    seen, right, both = np.uint64(0), np.uint64(0), np.uint64(0)
-    for word in range(len(mask)):
-      member = member_bits[example, word] & mask[word]
-      outcome = correct_bits[example, word] & mask[word]
-      seen += _popcount(member)
-      right += _popcount(outcome)
-      both += _popcount(member & outcome)
-    runs_in[example], correct[example], correct_in[example] = seen, right, both
-
-
-@numba.njit(nogil=True, cache=True)
-def _popcount(word: np.uint64) -> np.uint64:
-  """Counts set bits as in Warren, Hacker's Delight, 5-1, which LLVM knows as one instruction."""
-  word -= (word >> np.uint64(1)) & np.uint64(0x5555555555555555)
-  word = (word & np.uint64(0x3333333333333333)) + (
-    (word >> np.uint64(2)) & np.uint64(0x3333333333333333)
-  )
-  word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-  return (word * np.uint64(0x0101010101010101)) >> np.uint64(56)

@@ -2,8 +2,10 @@
 
 import math
 
-import numba
 import numpy as np
+
+from estimators.kernels.tails import sum_tails
+from estimators.thresholds import least_lead
 
 
 def expected_false_pairs(
@@ -20,8 +22,8 @@ def expected_false_pairs(
   Without influence, the runs that saw training example i are any runs_in[i] of the runs: among
   them, the number that are correct on test example j is hypergeometric, with correct[j] successes
   in `runs`. The result is the sum over pairs of its probability of reaching the least correct_in
-  whose score, correct_in / runs_in - correct_out / runs_out in float64, is at least the threshold.
-  It is exact, also far out in the tail, where a normal approximation is off by a factor.
+  whose score reaches the threshold, as `reaches` decides. It is exact, also far out in the tail,
+  where a normal approximation is off by a factor.
 
   The cost depends on the number of distinct values of `runs_in` and `correct`, not of pairs.
   Blocks of training examples add up.
@@ -44,18 +46,16 @@ def expected_false_pairs(
     raise ValueError("only one of train_labels and test_labels is given: pass both or neither")
   if train_labels is None or test_labels is None:
     train_labels, test_labels = np.zeros(len(runs_in), int), np.zeros(len(correct), int)
-  # Scores lie within [-1, 1]; nearer thresholds give the same answer without overflow.
-  threshold = min(max(float(min_influence), -2.0), 2.0)
   log_factorial = np.array([math.lgamma(n + 1) for n in range(runs + 1)])
   defined = (runs_in > 0) & (runs_in < runs)
   of_train = _tally(train_labels[defined], runs_in[defined])
   of_test = _tally(test_labels, correct)
-  return float(
-    sum(
-      _expected(*of_train[label], *of_test[label], runs, threshold, log_factorial)
-      for label in sorted(of_train.keys() & of_test.keys())
-    )
-  )
+  expected = 0.0
+  for label in sorted(of_train.keys() & of_test.keys()):
+    seen, trains = of_train[label]
+    least = least_lead(seen, runs - seen, min_influence)
+    expected += sum_tails(seen, trains, least, *of_test[label], runs, log_factorial)
+  return expected
 
 
 def _tally(labels: np.ndarray, values: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:
@@ -66,63 +66,3 @@ def _tally(labels: np.ndarray, values: np.ndarray) -> dict[int, tuple[np.ndarray
     int(name): np.unique(part.astype(np.int64), return_counts=True)
     for name, part in zip(names, np.split(values[order], starts)[1:], strict=True)
   }
-
-
-@numba.njit(nogil=True, cache=True)
-def _expected(
-  runs_in: np.ndarray,
-  trains: np.ndarray,
-  correct: np.ndarray,
-  tests: np.ndarray,
-  runs: int,
-  min_influence: float,
-  log_factorial: np.ndarray,
-) -> float:
-  """Sums tail probabilities over all pairs of distinct values, weighted by their frequencies."""
-  total = 0.0
-  for seen, train_count in zip(runs_in, trains):  # noqa: B905  # Numba's zip takes no keyword
-    for right, test_count in zip(correct, tests):  # noqa: B905
-      weight = train_count * test_count
-      total += weight * _tail(seen, right, runs, min_influence, log_factorial)
-  return total
-
-
-@numba.njit(nogil=True, cache=True)
-def _tail(
-  seen: int, right: int, runs: int, min_influence: float, log_factorial: np.ndarray
-) -> float:
-  """Returns the probability that a pair without influence reaches the threshold."""
-  unseen = runs - seen
-  lowest, highest = max(0, right - unseen), min(seen, right)
-  # The threshold solved for correct_in is off by rounding at most; the score itself decides.
-  least = math.ceil(seen * (min_influence * unseen + right) / runs)
-  least = min(max(least, lowest), highest + 1)
-  while least > lowest and (least - 1) / seen - (right - least + 1) / unseen >= min_influence:
-    least -= 1
-  while least <= highest and least / seen - (right - least) / unseen < min_influence:
-    least += 1
-  # The sum runs away from the mean, so that it begins with its largest term.
-  upwards = least * runs > seen * right
-  a = least if upwards else least - 1
-  probability = 0.0
-  if lowest <= a <= highest:
-    term = math.exp(
-      log_factorial[right]
-      - log_factorial[a]
-      - log_factorial[right - a]
-      + log_factorial[runs - right]
-      - log_factorial[seen - a]
-      - log_factorial[unseen - right + a]
-      - log_factorial[runs]
-      + log_factorial[seen]
-      + log_factorial[unseen]
-    )
-    while lowest <= a <= highest and term > 1e-17 * probability:
-      probability += term
-      if upwards:
-        term *= (seen - a) * (right - a) / ((a + 1) * (unseen - right + a + 1))
-        a += 1
-      else:
-        term *= a * (unseen - right + a) / ((seen - a + 1) * (right - a + 1))
-        a -= 1
-  return probability if upwards else 1 - probability

@@ -3,43 +3,9 @@
 import numpy as np
 
 from estimators.bits import check_bits, popcount
-from estimators.kernels.influence_rows import count_rows, influence_rows
+from estimators.kernels.influence_rows import influence_rows
 from estimators.kernels.tiles import map_rows, tile_bits, tiles_for
 from estimators.kernels.vectors import LANES
-
-
-def cooccurrence(
-  member_bits: np.ndarray, test_bits: np.ndarray, runs: int, *, threads: int | None = None
-) -> np.ndarray:
-  """Counts, for each pair, the runs that saw the training example and are correct on the test one.
-
-  This is correct_in; with the popcounts of both rows it gives all four counts of a pair.
-
-  Args:
-    member_bits: uint64 [train, words], run-packed: the run was trained on the example.
-    test_bits: uint64 [test, words], run-packed: the run classifies the test example correctly.
-    runs: number of runs in the bits.
-    threads: number of threads. None: NUMBA_NUM_THREADS, by default all cores of the process.
-
-  Returns:
-    int32 [train, test].
-
-  Raises:
-    ValueError: the bits do not fit the number of runs.
-  """
-  check_bits("member_bits", member_bits, runs)
-  check_bits("test_bits", test_bits, runs)
-  train, test = len(member_bits), len(test_bits)
-  tiles = tile_bits(test_bits, np.arange(test), tiles_for(test))
-  rows = np.arange(train)
-  counts = np.empty((train, test), np.int32)
-
-  def count(some: slice) -> None:
-    count_rows(member_bits, rows[some], tiles, counts)
-
-  for _ in map_rows(count, train, threads):
-    pass
-  return counts
 
 
 def influence_block(

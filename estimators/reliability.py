@@ -137,9 +137,11 @@ def reliability_curve(
 def spearman_brown(correlation: float) -> float:
   """Returns the reliability of all runs, 2 r / (1 + r), from the correlation r of two halves.
 
-  Spearman 1910 and Brown 1910, British Journal of Psychology 3. NaN if r is NaN or -1.
+  Spearman 1910 and Brown 1910, British Journal of Psychology 3. NaN unless r is positive: a
+  reliability is a share of variance, and halves that do not agree have none to extrapolate (the
+  formula would give -1.63 for -0.449, and has a pole at -1).
   """
-  return 2 * correlation / (1 + correlation) if correlation > -1 else math.nan
+  return 2 * correlation / (1 + correlation) if correlation > 0 else math.nan
 
 
 @dataclasses.dataclass(frozen=True)

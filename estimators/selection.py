@@ -8,10 +8,11 @@ import numpy as np
 
 from estimators.bits import check_bits, keep_runs, popcount
 from estimators.counts import InOutCounts
-from estimators.kernels.class_tiles import ClassTiles
-from estimators.kernels.select_rows import select_rows
+from estimators.kernels.class_tiles import lay_out_tests
+from estimators.kernels.select_rows import TrainSide, select_rows
 from estimators.kernels.tiles import map_rows
 from estimators.pairs import InfluencePairs, keep_top_k, merge_pairs
+from estimators.thresholds import least_lead
 
 # Pairs that pile up before they are cut to the top k.
 _PAIRS_HELD = 1 << 20
@@ -40,15 +41,16 @@ def select_pairs(
 ) -> InfluencePairs:
   """Selects the pairs whose influence is defined and at least `min_influence`.
 
-  The influence that is compared is `score` of the pair's counts, in float64. With labels, only
-  pairs of one class are counted at all. Memory beside the result: a copy of `test_bits`.
+  The comparison is that of `reaches`, exact. With labels, only pairs of one class are counted at
+  all. Memory beside the result: a copy of `test_bits`.
 
   Args:
     member_bits: uint64 [train, words], run-packed: the run was trained on the example. All
       training examples or a block of them.
     test_bits: uint64 [test, words], run-packed: the run classifies the test example correctly.
     runs: number of runs in the bits.
-    min_influence: least influence of a selected pair; the papers use 0.15, -1 selects all.
+    min_influence: least influence of a selected pair, a decimal number; the papers use 0.15, -1
+      selects all.
     train_labels: int [train]; with `test_labels`, only pairs of the same label are selected.
     test_labels: int [test].
     eligible: bool [train], training examples to consider, such as those whose memorization
@@ -116,18 +118,9 @@ def select_in_halves(
     _Part(keep_runs(member_bits, half), keep_runs(test_bits, half), int(np.count_nonzero(half)))
     for half in halves
   ]
-  all_runs, first, second = eligible
-  selected = _select(
-    parts,
-    min_influence,
-    train_labels,
-    test_labels,
-    [first, second, all_runs],
-    top_k,
-    first_train,
-    threads,
+  return HalvesPairs(
+    *_select(parts, min_influence, train_labels, test_labels, eligible, top_k, first_train, threads)
   )
-  return HalvesPairs(selected[2], selected[0], selected[1])
 
 
 class _Part(NamedTuple):
@@ -148,7 +141,7 @@ def _select(
   first_train: int,
   threads: int | None,
 ) -> list[InfluencePairs]:
-  """Selects by each part of the runs and, if there are two, by both together."""
+  """Selects by all runs and, if they come in two parts, by the first and by the second."""
   train, test = len(parts[0].member_bits), len(parts[0].test_bits)
   _check_length("train_labels", train_labels, train)
   _check_length("test_labels", test_labels, test)
@@ -162,34 +155,25 @@ def _select(
   runs = _with_sum([np.array(part.runs) for part in parts])
   runs_in = _with_sum([popcount(part.member_bits) for part in parts])
   correct = _with_sum([popcount(part.test_bits) for part in parts])
-  classes = ClassTiles.of([part.test_bits for part in parts], correct, test_labels)
-  considered = (runs_in > 0) & (runs_in < runs[:, None]) & np.isin(train_labels, classes.labels)
+  test_side, classes = lay_out_tests([part.test_bits for part in parts], correct, test_labels)
+  considered = (runs_in > 0) & (runs_in < runs[:, None]) & np.isin(train_labels, classes)
   for some, each in zip(considered, eligible, strict=True):
     _check_length("eligible", each, train)
     if each is not None:
       some &= each
+  train_side = TrainSide(
+    member_bits=np.concatenate([part.member_bits for part in parts], axis=1),
+    test_class=np.searchsorted(classes, train_labels),
+    considered=considered,
+    runs_in=runs_in,
+    least_lead=least_lead(runs_in, runs[:, None] - runs_in, min_influence),
+    runs=runs,
+  )
   rows = np.flatnonzero(considered.any(axis=0))
   rows = rows[np.argsort(train_labels[rows], kind="stable")]
-  of_class = np.searchsorted(classes.labels, train_labels[rows])
-  member_bits = np.concatenate([part.member_bits for part in parts], axis=1)
 
   def select(some: slice) -> list[InfluencePairs]:
-    found = select_rows(
-      member_bits,
-      rows[some],
-      classes.first_tile[of_class[some]],
-      classes.stop_tile[of_class[some]],
-      classes.parts,
-      considered,
-      runs_in,
-      runs,
-      classes.tiles,
-      classes.tests,
-      classes.correct,
-      classes.least,
-      classes.most,
-      float(min_influence),
-    )
+    found = select_rows(train_side, test_side, rows[some])
     return [pairs_in(each, found[found[:, 0] == each, 1:].T) for each in range(len(runs))]
 
   def pairs_in(each: int, found: np.ndarray) -> InfluencePairs:
@@ -212,8 +196,8 @@ def _select(
 
 
 def _with_sum(values: Sequence[np.ndarray]) -> np.ndarray:
-  """Stacks the values of the parts and, if there are several, of all of them together."""
-  return np.stack(values if len(values) == 1 else [*values, sum(values)])
+  """Stacks the values of all parts together and, if there are several, of each."""
+  return np.stack(values if len(values) == 1 else [sum(values), *values])
 
 
 def _merge(

@@ -54,6 +54,15 @@ class ImageDataset:
     _, height, width, channels = self.train.images.shape
     return height, width, channels
 
+  @property
+  def all_examples(self) -> LabeledImages:
+    """A copy of the training examples and, from position `len(train)` on, the test examples."""
+    images = np.concatenate([self.train.images, self.test.images])
+    labels = np.concatenate([self.train.labels, self.test.labels])
+    images.setflags(write=False)
+    labels.setflags(write=False)
+    return LabeledImages(images, labels)
+
 
 def checked_dataset(
   spec: str,

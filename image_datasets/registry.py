@@ -63,6 +63,20 @@ def load_dataset(spec: str, data_dir: str | None = None) -> ImageDataset:
   return kind.load(argument, data_dir)
 
 
+def dataset_path(spec: str, data_dir: str | None = None) -> str | None:
+  """Returns where the files of a data set are read, so far as the arguments say.
+
+  None if they name no place: the data set comes with a package, or, with `is_in_data_dir`, lies
+  where TensorFlow Datasets keeps its own.
+  """
+  return data_dir if is_in_data_dir(spec) else spec.partition(":")[2] or None
+
+
+def is_in_data_dir(spec: str) -> bool:
+  """Whether a data set's files lie below data_dir."""
+  return spec.partition(":")[0] == "tfds"
+
+
 def describe_specs() -> str:
   """Returns one line per kind of data set, for a command's help."""
   width = max(len(kind.usage) for kind in _KINDS.values())

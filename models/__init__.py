@@ -5,12 +5,14 @@ from models.quiet_tensorflow import import_quietly
 import_quietly()
 
 # ruff: noqa: E402 # whatever imports TensorFlow comes after it was imported quietly
+from models.architecture import Architecture
 from models.checkpoint import CheckpointWriter, read_weights
 from models.evaluator import Evaluator
 from models.registry import ModelError, build_model, model_names
-from models.weights import CheckpointError, VariableSpec, Weights, variable_specs
+from models.weights import CheckpointError, VariableSpec, Weights
 
 __all__ = [
+  "Architecture",
   "CheckpointError",
   "CheckpointWriter",
   "Evaluator",
@@ -20,5 +22,4 @@ __all__ = [
   "build_model",
   "model_names",
   "read_weights",
-  "variable_specs",
 ]

@@ -5,18 +5,14 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from models.run_seed import Stream, random_stream
+from models.run_seed import RunSeed, Stream
 
 
-def epoch_augmentations(
-  seed: int, subset_ratio: float, run: int, examples: int, crop: int, flip: bool
-) -> Iterator[np.ndarray]:
+def epoch_augmentations(run: RunSeed, examples: int, crop: int, flip: bool) -> Iterator[np.ndarray]:
   """Yields what is done to each image of each successive epoch, without end.
 
   Args:
-    seed: of the experiment.
-    subset_ratio: of the run.
-    run: its id.
+    run: what its random numbers follow from.
     examples: images per epoch.
     crop: pixels of border; the crop's corner is uniform over its 2 · crop + 1 places a side.
     flip: whether images are mirrored with probability ½, or never.
@@ -25,7 +21,7 @@ def epoch_augmentations(
     An iterator of int32 [examples, 3]: the crop's first row and first column in the bordered
     image, and 1 where the image is mirrored, else 0.
   """
-  generator = random_stream(seed, subset_ratio, run, Stream.AUGMENTATION)
+  generator = run.stream(Stream.AUGMENTATION)
   bounds = (2 * crop + 1, 2 * crop + 1, 2 if flip else 1)
   while True:
     yield generator.integers(bounds, size=(examples, 3), dtype=np.int32)

@@ -11,14 +11,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from models.weights import (
-  CheckpointError,
-  VariableSpec,
-  Weights,
-  assign,
-  build_with_variables,
-  check_specs,
-)
+from models.architecture import Architecture
+from models.weights import CheckpointError, VariableSpec, Weights, assign, check_specs
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
@@ -27,21 +21,19 @@ class CheckpointWriter:
   """Writes checkpoints of one architecture; the module is built once, threads may share it.
 
   Example:
-    >>> writer = CheckpointWriter("mlp", num_classes=10, image_shape=(28, 28, 1))
+    >>> writer = CheckpointWriter(Architecture("mlp", 10, (28, 28, 1)))
     >>> writer.write("0.7/123/checkpoints", weights, epoch=10, global_step=3290)
     '0.7/123/checkpoints/ckpt-10'
 
   Args:
-    model_name: one of `model_names()`.
-    num_classes: width of the logits.
-    image_shape: (height, width, channels).
+    architecture: the checkpoints'.
 
   Raises:
-    ModelError: if the architecture does not exist or `num_classes` is below 2.
+    ModelError: if the architecture does not exist or its number of classes is below 2.
   """
 
-  def __init__(self, model_name: str, num_classes: int, image_shape: tuple[int, int, int]):
-    module, self._variables = build_with_variables(model_name, num_classes, image_shape)
+  def __init__(self, architecture: Architecture):
+    module, self._variables = architecture.build()
     self._epoch = tf.Variable(0, dtype=tf.int64)
     self._global_step = tf.Variable(0, dtype=tf.int64)
     self._checkpoint = tf.train.Checkpoint(
@@ -79,7 +71,7 @@ def read_weights(prefix: str | Path, expected: Mapping[str, VariableSpec]) -> di
 
   Args:
     prefix: path of the checkpoint without `.index`.
-    expected: what it must hold, from `variable_specs`.
+    expected: what it must hold, from `Architecture.specs`.
 
   Raises:
     CheckpointError: if files are missing or damaged, if the variables are not `expected`, or if a

@@ -7,12 +7,13 @@ import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
+from models.architecture import Architecture
+from models.precision import PRECISIONS
 from models.registry import ModelError
-from models.weights import Weights, assign, build_with_variables
+from models.weights import Weights, assign
 
 # Convolutions on a CPU are fastest while their activations stay near its caches.
 _PIXELS_PER_BATCH = {"CPU": 1 << 21, "CPU, convolutions": 1 << 17, "GPU": 1 << 22}
-_PRECISIONS = ("float32", "bfloat16")
 
 # `snt.custom_variable_getter` swaps a method of Sonnet's classes while a trace runs.
 _TRACE_LOCK = threading.Lock()
@@ -28,7 +29,7 @@ class Evaluator:
 
   Example:
     >>> evaluator = Evaluator("mlp", images, labels, num_classes=10, pixel_max=255.0)
-    >>> weights = read_weights(prefix, variable_specs("mlp", 10, images.shape[1:]))
+    >>> weights = read_weights(prefix, Architecture("mlp", 10, images.shape[1:]).specs)
     >>> evaluator.correct(weights)
     array([ True,  True, False, ...,  True,  True,  True])
 
@@ -64,9 +65,8 @@ class Evaluator:
     self._num_examples, *image_shape = images.shape
     # A constant divisor would become a product with its reciprocal, which rounds differently.
     self._pixel_max = tf.Variable(pixel_max, dtype=tf.float32, trainable=False)
-    self._module, self._variables = build_with_variables(
-      model_name, num_classes, tuple(image_shape)
-    )
+    architecture = Architecture(model_name, num_classes, tuple(image_shape))
+    self._module, self._variables = architecture.build()
     batch_size = batch_size or _default_batch_size(self._module, images)
     self._batches = math.ceil(len(images) / batch_size)
     self._batch_size = math.ceil(len(images) / self._batches)
@@ -140,8 +140,8 @@ def _check_arguments(
     raise ModelError(f"pixel_max must be positive, not {pixel_max}")
   if batch_size is not None and batch_size < 1:
     raise ModelError(f"batch_size must be at least 1, not {batch_size}")
-  if precision not in _PRECISIONS:
-    raise ModelError(f"unknown precision {precision!r}: choose one of {', '.join(_PRECISIONS)}")
+  if precision not in PRECISIONS:
+    raise ModelError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
 
 
 def _default_batch_size(module: snt.Module, images: np.ndarray) -> int:

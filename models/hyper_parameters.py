@@ -5,10 +5,10 @@ import math
 
 import numpy as np
 
+from models.precision import PRECISIONS
 from models.registry import ModelError
 
 SCHEDULES = ("constant", "linear", "cosine")
-PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)

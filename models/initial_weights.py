@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 
-from models.run_seed import Stream, random_stream
+from models.run_seed import RunSeed, Stream
 from models.weights import Weights
 
 
-def draw_weights(seed: int, subset_ratio: float, run: int, built: Weights) -> Weights:
+def draw_weights(run: RunSeed, built: Weights) -> Weights:
   """Draws the initial weights of a run.
 
   Sonnet fills biases, scales, offsets, moving averages and some last layers with a constant, and
@@ -17,16 +17,14 @@ def draw_weights(seed: int, subset_ratio: float, run: int, built: Weights) -> We
   TensorFlow's global seed, which would tie a run to those before it.)
 
   Args:
-    seed: of the experiment.
-    subset_ratio: of the run.
-    run: its id.
+    run: what its random numbers follow from.
     built: the values of a freshly built module by checkpoint key. Those that are constant
       throughout are kept; of the others only the shapes count.
 
   Returns:
     Arrays of the same keys, shapes and dtypes as `built`.
   """
-  generator = random_stream(seed, subset_ratio, run, Stream.WEIGHTS)
+  generator = run.stream(Stream.WEIGHTS)
   return {
     key: value if np.all(value == value.flat[0]) else _truncated_normal(generator, value.shape)
     for key, value in built.items()

@@ -7,37 +7,33 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from models.architecture import Architecture
 from models.augmentation import augment, epoch_augmentations
 from models.hyper_parameters import HyperParameters
 from models.initial_weights import draw_weights
 from models.lone_model import LoneModel
 from models.mlp import MLP
 from models.registry import ModelError, build_model
-from models.run_seed import draw_subset, epoch_orders
+from models.run_seed import RunSeed
 from models.stack_invariant import cross_entropies
 from models.stacked_mlp import StackedMLP
-from models.weights import Weights, build_with_variables, variable_specs
+from models.weights import Weights
 
 # Stacking amortises dispatch until the stack's weights, momenta and gradients outgrow the caches.
 _STACK_PARAMETERS = 2**21
 
 
-def default_stack(model_name: str, num_classes: int, image_shape: tuple[int, int, int]) -> int:
+def default_stack(architecture: Architecture) -> int:
   """Returns how many runs of an architecture train best side by side, a power of two.
 
-  Args:
-    model_name: one of `model_names()`; only perceptrons stack.
-    num_classes: width of the logits.
-    image_shape: (height, width, channels).
+  Only perceptrons stack.
 
   Raises:
-    ModelError: if the architecture does not exist or `num_classes` is below 2.
+    ModelError: if the architecture does not exist or its number of classes is below 2.
   """
-  if not isinstance(build_model(model_name, num_classes), MLP):
+  if not isinstance(build_model(architecture.name, architecture.num_classes), MLP):
     return 1
-  specs = variable_specs(model_name, num_classes, image_shape)
-  parameters = sum(math.prod(spec.shape) for spec in specs.values())
-  return 2 ** max(0, round(math.log2(_STACK_PARAMETERS / parameters)))
+  return 2 ** max(0, round(math.log2(_STACK_PARAMETERS / architecture.parameters)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,11 +106,11 @@ class Trainer:
     _check_examples(images, labels, num_classes)
     if not pixel_max > 0:
       raise ModelError(f"pixel_max is {pixel_max}: it must be positive")
-    _, *pixels = images.shape
-    image_shape = tuple(pixels)
-    module, variables = build_with_variables(model_name, num_classes, image_shape)
+    _, *image_shape = images.shape
+    architecture = Architecture(model_name, num_classes, tuple(image_shape))
+    module, variables = architecture.build()
     self._built = {key: variable.numpy() for key, variable in variables.items()}
-    self.stack = default_stack(model_name, num_classes, image_shape) if stack is None else stack
+    self.stack = default_stack(architecture) if stack is None else stack
     self._model: StackedMLP | LoneModel
     if self.stack < 1:
       raise ModelError(f"stack is {stack}: it must be at least 1")
@@ -162,9 +158,9 @@ class Trainer:
       )
     # Kernels may round differently for another stack size: idle places repeat the first run.
     filled = [*runs, *[runs[0]] * (self.stack - len(runs))]
-    stacked = [(self._seed, ratio, run) for ratio, run in filled]
-    subsets = [draw_subset(*run, len(self._images)) for run in stacked]
-    self._model.assign([draw_weights(*run, self._built) for run in stacked])
+    stacked = [RunSeed(self._seed, ratio, run) for ratio, run in filled]
+    subsets = [run.subset(len(self._images)) for run in stacked]
+    self._model.assign([draw_weights(run, self._built) for run in stacked])
     for momentum in self._momenta.values():
       momentum.assign(tf.zeros_like(momentum))
     losses, global_step = self._train_epochs(stacked, subsets)
@@ -176,7 +172,7 @@ class Trainer:
     ]
 
   def _train_epochs(
-    self, stacked: Sequence[tuple[int, float, int]], subsets: Sequence[np.ndarray]
+    self, stacked: Sequence[RunSeed], subsets: Sequence[np.ndarray]
   ) -> tuple[np.ndarray, int]:
     """Trains the assigned weights; returns the last epoch's losses [stack] and the steps taken."""
     hyper_parameters = self._hyper_parameters
@@ -184,11 +180,11 @@ class Trainer:
     steps = math.ceil(examples / hyper_parameters.batch_size)
     rates = hyper_parameters.learning_rates(hyper_parameters.epochs * steps)
     orders = [
-      epoch_orders(*run, subset.astype(np.int32))
+      run.epoch_orders(subset.astype(np.int32))
       for run, subset in zip(stacked, subsets, strict=True)
     ]
     augmentations = [
-      epoch_augmentations(*run, examples, hyper_parameters.crop, hyper_parameters.flip)
+      epoch_augmentations(run, examples, hyper_parameters.crop, hyper_parameters.flip)
       for run in stacked
     ]
     for epoch_rates in np.split(rates, hyper_parameters.epochs):

@@ -1,15 +1,11 @@
 """A module's variables under the keys that its checkpoints use."""
 
-import functools
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 import sonnet as snt
 import tensorflow as tf
-
-from models.registry import build_model
 
 Weights = Mapping[str, np.ndarray]
 """Weights by checkpoint key, such as `model/conv1/conv/w`."""
@@ -52,36 +48,6 @@ def variables_by_key(module: snt.Module) -> dict[str, tf.Variable]:
   return variables
 
 
-def build_with_variables(
-  model_name: str, num_classes: int, image_shape: tuple[int, int, int]
-) -> tuple[snt.Module, dict[str, tf.Variable]]:
-  """Builds an architecture, creates its variables, and returns both.
-
-  Args:
-    model_name: one of `model_names()`.
-    num_classes: width of the logits.
-    image_shape: (height, width, channels).
-
-  Raises:
-    ModelError: if the architecture does not exist or `num_classes` is below 2.
-  """
-  module = build_model(model_name, num_classes)
-  module(tf.zeros((1, *image_shape)), is_training=False)
-  return module, variables_by_key(module)
-
-
-@functools.cache
-def variable_specs(
-  model_name: str, num_classes: int, image_shape: tuple[int, int, int]
-) -> Mapping[str, VariableSpec]:
-  """Returns what a checkpoint of an architecture must hold: shape and dtype by key.
-
-  Builds the module once for each set of arguments; see `build_with_variables` for them.
-  """
-  _, variables = build_with_variables(model_name, num_classes, image_shape)
-  return MappingProxyType({key: _spec(variable) for key, variable in variables.items()})
-
-
 def check_specs(
   found: Mapping[str, VariableSpec], expected: Mapping[str, VariableSpec], source: str
 ) -> None:
@@ -89,7 +55,7 @@ def check_specs(
 
   Args:
     found: what is there.
-    expected: what the architecture has, from `variable_specs`.
+    expected: what the architecture has, from `Architecture.specs`.
     source: where `found` is from, for the error message.
 
   Raises:
@@ -115,12 +81,13 @@ def assign(variables: Mapping[str, tf.Variable], weights: Weights) -> None:
   """
   check_specs(
     {key: VariableSpec(value.shape, value.dtype.name) for key, value in weights.items()},
-    {key: _spec(variable) for key, variable in variables.items()},
+    {key: spec_of(variable) for key, variable in variables.items()},
     source="weights",
   )
   for key, variable in variables.items():
     variable.assign(weights[key])
 
 
-def _spec(variable: tf.Variable) -> VariableSpec:
+def spec_of(variable: tf.Variable) -> VariableSpec:
+  """Returns the shape and dtype of a variable."""
   return VariableSpec(tuple(variable.shape), variable.dtype.name)

@@ -6,6 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from estimators.counts import InOutCounts
+
 Columns = dict[str, np.ndarray]
 
 # What the report reads of each table; tables may hold more.
@@ -71,6 +73,13 @@ def read_columns(tables: Mapping[str, pa.Table], name: str) -> Columns:
 def take(columns: Columns, rows: np.ndarray) -> Columns:
   """Returns `rows` (indices or a mask) of every column."""
   return {name: column[rows] for name, column in columns.items()}
+
+
+def in_out_counts(columns: Columns) -> InOutCounts:
+  """Returns the counts that the scores of a table were made of."""
+  return InOutCounts(
+    columns["runs_in"], columns["runs_out"], columns["correct_in"], columns["correct_out"]
+  )
 
 
 def _to_numpy(column: pa.ChunkedArray) -> np.ndarray:

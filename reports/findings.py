@@ -1,14 +1,17 @@
 """What a score run found, in three lines for a terminal."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from estimators.ratios import main_ratio
+from estimators.thresholds import reaches
 from reports import text
-from reports.columns import Columns, read_columns, take
-from reports.selection import main_ratio, top_carriers
+from reports.columns import Columns, in_out_counts, read_columns, take
+from reports.selection import top_carriers
 
 
 def findings(tables: Mapping[str, pa.Table], manifest: Mapping[str, Any]) -> list[str]:
@@ -21,7 +24,7 @@ def findings(tables: Mapping[str, pa.Table], manifest: Mapping[str, Any]) -> lis
   Raises:
     ReportError: a table lacks a column.
   """
-  ratio = main_ratio(read_columns(tables, "runs")["subset_ratio"])
+  ratio = main_ratio(Counter(read_columns(tables, "runs")["subset_ratio"].tolist()))
   examples, pairs = (
     take(columns, columns["subset_ratio"] == ratio)
     for columns in (read_columns(tables, "examples"), read_columns(tables, "influence"))
@@ -49,8 +52,9 @@ def _memorization(examples: Columns, threshold: float, ratio: float | None) -> s
   if np.isnan(scores).all():
     return f"memorization: undefined at subset ratio {ratio}"
   top = np.nanargmax(scores)
+  memorized = int(np.sum(reaches(in_out_counts(examples), threshold)))
   return (
-    f"memorization: {text.count(int(np.sum(scores >= threshold)), 'training example')} of "
+    f"memorization: {text.count(memorized, 'training example')} of "
     f"{text.count(len(scores))} at {threshold} or more (ratio {ratio}); most memorized is "
     f"example {examples['example'][top]}, {text.score(scores[top])} ± "
     f"{text.score(examples['memorization_se'][top])}"

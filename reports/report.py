@@ -1,5 +1,6 @@
 """The report of one score run."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,12 +8,12 @@ import jinja2
 import numpy as np
 import pyarrow as pa
 
+from estimators.ratios import main_ratio
 from reports import sections, text
 from reports.columns import read_columns, take
 from reports.findings import expected_by_chance
 from reports.labels import check_labels
 from reports.pictures import Gallery, ImageDataset
-from reports.selection import main_ratio
 
 # The threshold of Feldman & Zhang 2020, if the manifest names none.
 _MIN_MEMORIZATION = 0.25
@@ -50,7 +51,7 @@ def render_report(
   options = manifest.get("options") or {}
   threshold = options.get("min_memorization")
   threshold = _MIN_MEMORIZATION if threshold is None else threshold
-  ratio = main_ratio(runs["subset_ratio"])
+  ratio = main_ratio(Counter(runs["subset_ratio"].tolist()))
   return _template().render(
     manifest=manifest,
     options=options,

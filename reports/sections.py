@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from reports.columns import Columns, take
+from estimators.thresholds import reaches
+from reports.columns import Columns, in_out_counts, take
 from reports.figures import accuracy_figure, consistency_figure, memorization_figure
 from reports.pictures import Gallery, Picture
 from reports.selection import highest_mean_classes, ordered_per_class, top_carriers
@@ -48,6 +49,7 @@ def memorization(
     return None
   highest_first = ordered_per_class(-scores, labels, examples["example"])
   top = np.lexsort((examples["example"], -scores))[0]
+  memorized = reaches(in_out_counts(examples), threshold)
   counts, edges = score_histogram(scores)
   classes = []
   for label in highest_mean_classes(scores, labels, _CLASSES):
@@ -58,14 +60,14 @@ def memorization(
       {
         "name": gallery.class_name(label),
         "examples": len(rows),
-        "memorized": int(np.sum(scores[rows] >= threshold)),
+        "memorized": int(np.sum(memorized[rows])),
         "pictures": _training_pictures(gallery, examples, shown, "memorization"),
       }
     )
   return {
     "figure": memorization_figure(counts, edges, threshold, subset_ratio),
     "examples": int(counts.sum()),
-    "memorized": int(np.sum(scores >= threshold)),
+    "memorized": int(np.sum(memorized)),
     "mean": float(np.nanmean(scores)),
     "top": _training_pictures(gallery, examples, [top], "memorization")[0],
     "top_in": examples["correct_in"][top] / examples["runs_in"][top],

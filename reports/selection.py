@@ -4,24 +4,6 @@ import dataclasses
 
 import numpy as np
 
-# The papers' subset ratio for memorization and influence.
-_USUAL_RATIO = 0.7
-
-
-def main_ratio(run_ratios: np.ndarray) -> float | None:
-  """Returns the subset ratio with the most runs, or None without runs.
-
-  Of equally frequent ratios, the one nearest to 0.7 is taken, then the lowest.
-
-  Args:
-    run_ratios: float64 `[runs]`, the subset ratio of each run.
-  """
-  if not run_ratios.size:
-    return None
-  ratios, runs = np.unique(run_ratios, return_counts=True)
-  order = np.lexsort((ratios, np.abs(ratios - _USUAL_RATIO).round(9), -runs))
-  return float(ratios[order[0]])
-
 
 def ordered_per_class(
   scores: np.ndarray, labels: np.ndarray, examples: np.ndarray

@@ -14,7 +14,7 @@ FLOORS = {
   "files": set(),
   "models": {"files"},
   "image_datasets": {"files"},
-  "reports": {"files"},
+  "reports": {"files", "estimators"},
   "beam_pipelines/storage": {"files", "estimators"},
   "beam_pipelines/transforms": {
     "beam_pipelines/storage", "files", "estimators", "models", "image_datasets",

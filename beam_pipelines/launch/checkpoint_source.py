@@ -24,12 +24,21 @@ if TYPE_CHECKING:
   from models import VariableSpec
 
 
+# Known without the list of all, which comes with TensorFlow.
+_DEFAULT_PRECISION = "float32"
+
+
 def add_flags(parser: argparse.ArgumentParser, *, model_required: bool = False) -> None:
   """Adds the flags that say how checkpoints are evaluated."""
   add = parser.add_argument
   add("--model", required=model_required, help="architecture of the checkpoints")
   add("--batch_size", type=int, help="most images in one forward pass (default: by device)")
-  add("--precision", choices=("float32", "bfloat16"), default="float32", help="of forward passes")
+  add(
+    "--precision",
+    type=_precision,
+    default=_DEFAULT_PRECISION,
+    help="of forward passes, such as bfloat16",
+  )
   add("--xla", action="store_true", help="compile forward passes with XLA")
   add_checkpoint_flag(parser)
   dataflow.add_gpu_flags(parser, "evaluate")
@@ -43,6 +52,15 @@ def add_checkpoint_flag(parser: argparse.ArgumentParser) -> None:
     metavar="latest|EPOCH",
     help="which checkpoint of a run that has several (default: such runs are skipped)",
   )
+
+
+def _precision(text: str) -> str:
+  if text != _DEFAULT_PRECISION:
+    from models.precision import PRECISIONS
+
+    if text not in PRECISIONS:
+      raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(PRECISIONS)}")
+  return text
 
 
 def refuse_flags(args: argparse.Namespace) -> None:
@@ -103,10 +121,10 @@ def describe_weights(model: str, dataset: ImageDataset) -> Mapping[str, Variable
     UsageError: there is no such architecture, or it does not go with the data set.
   """
   # TensorFlow is imported by whoever evaluates, and by nobody else.
-  from models import ModelError, variable_specs
+  from models import Architecture, ModelError
 
   try:
-    return variable_specs(model, dataset.num_classes, dataset.image_shape)
+    return Architecture(model, dataset.num_classes, dataset.image_shape).specs
   except ModelError as error:
     raise UsageError(f"--model={model}: {error}") from error
 

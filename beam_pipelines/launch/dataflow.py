@@ -17,6 +17,7 @@ from apache_beam.options.pipeline_options import (
 )
 
 from files.errors import UsageError
+from image_datasets import dataset_path, is_in_data_dir
 
 ONE_PROCESS_PER_WORKER = "no_use_multiple_sdk_containers"
 
@@ -176,15 +177,17 @@ def _check_cloud_options(cloud: GoogleCloudOptions) -> None:
 
 
 def _dataset_paths(args: argparse.Namespace) -> dict[str, str]:
-  kind, _, argument = (args.dataset or "").partition(":")
-  if kind == "tfds" and not args.data_dir:
+  spec = args.dataset or ""
+  path = dataset_path(spec, args.data_dir)
+  if path is None and is_in_data_dir(spec):
     raise UsageError(
-      f"--dataset={args.dataset} on Dataflow: each worker would download it; "
+      f"--dataset={spec} on Dataflow: each worker would download it; "
       "prepare it on gs:// and say where in --data_dir"
     )
-  if kind == "tfds":
-    return {"--data_dir": args.data_dir}
-  return {f"--dataset={kind}": argument} if argument else {}
+  if path is None:
+    return {}
+  flag = "--data_dir" if is_in_data_dir(spec) else f"--dataset={spec.removesuffix(f':{path}')}"
+  return {flag: path}
 
 
 def _check_paths(paths: Mapping[str, str]) -> None:

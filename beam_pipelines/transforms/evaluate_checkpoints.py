@@ -26,7 +26,7 @@ from beam_pipelines.transforms.read_outcomes import OUTCOMES, SKIPPED
 from beam_pipelines.transforms.skip_runs import skip
 from files.read_ahead import map_ahead
 from image_datasets import load_dataset
-from models import CheckpointError, Evaluator, VariableSpec, variable_specs
+from models import Architecture, CheckpointError, Evaluator, VariableSpec
 
 NAMESPACE = "EvaluateCheckpoints"
 """Of the metrics: counters `checkpoints`, `images` and `bytes_read`, and per checkpoint the
@@ -124,18 +124,19 @@ class _CheckpointHandler(ModelHandler[RunDirectory, RunOutcome | Skipped, _Loade
       tf.config.experimental.enable_op_determinism()
     asked = self._evaluation
     dataset = load_dataset(asked.dataset, asked.data_dir)
+    examples = dataset.all_examples
     evaluator = Evaluator(
       asked.model,
-      np.concatenate([dataset.train.images, dataset.test.images]),
-      np.concatenate([dataset.train.labels, dataset.test.labels]),
+      examples.images,
+      examples.labels,
       num_classes=dataset.num_classes,
       pixel_max=dataset.pixel_max,
       batch_size=asked.batch_size,
       precision=asked.precision,
       xla=asked.xla,
     )
-    specs = variable_specs(asked.model, dataset.num_classes, dataset.image_shape)
-    return _LoadedEvaluator(evaluator, specs, len(dataset.train))
+    architecture = Architecture(asked.model, dataset.num_classes, dataset.image_shape)
+    return _LoadedEvaluator(evaluator, architecture.specs, len(dataset.train))
 
   def run_inference(
     self,

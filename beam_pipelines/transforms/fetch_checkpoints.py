@@ -54,7 +54,7 @@ def fetch_run(
   Args:
     run: the run.
     num_train: training examples of the data set.
-    specs: what the checkpoint must hold, from `variable_specs`.
+    specs: what the checkpoint must hold, from `Architecture.specs`.
     wanted: which checkpoint, where the run may have several.
 
   Raises:

@@ -32,7 +32,7 @@ from estimators.reliability import (
   reliability_curve,
   spearman_brown,
 )
-from estimators.scores import score
+from estimators.thresholds import reaches
 
 _BLOCKS = "blocks"
 
@@ -97,7 +97,7 @@ def _false_pairs(
   selection: PairSelection,
 ) -> float:
   counts = count_outcomes(block.member, block.correct, len(block.runs))
-  eligible = np.flatnonzero(score(counts) >= selection.min_memorization)
+  eligible = np.flatnonzero(reaches(counts, selection.min_memorization))
   return expected_false_pairs(
     counts.runs_in[eligible],
     popcount(test_set.correct),

@@ -22,6 +22,7 @@ from estimators.pairs import InfluencePairs, merge_pairs
 from estimators.reliability import PairOverlap, split_halves
 from estimators.scores import score
 from estimators.selection import HalvesPairs, select_in_halves
+from estimators.thresholds import reaches
 
 PAIRS = "pairs"
 HALVES = "halves"
@@ -35,6 +36,8 @@ class PairSelection:
   """Which pairs of a training and a test example are selected.
 
   The defaults are those of Feldman & Zhang 2020 (arXiv 2008.03703, section 3.2).
+
+  Both thresholds are decimal numbers, and a score that equals one passes: see `reaches`.
 
   Attributes:
     min_influence: least influence of a pair.
@@ -60,8 +63,8 @@ class PairSelection:
     runs = len(block.runs)
     halves = split_halves(runs, HALVES_SEED)
     first, second = (count_outcomes(block.member, block.correct, runs, half) for half in halves)
-    memorization = [score(counts) for counts in (first + second, first, second)]
-    examples = np.arange(start, start + len(memorization[0]))
+    all_runs = first + second
+    examples = np.arange(start, start + len(block.member))
     selected = select_in_halves(
       block.member,
       test_set.correct,
@@ -69,11 +72,11 @@ class PairSelection:
       self.min_influence,
       train_labels=labels.of_train(examples) if self.same_class else None,
       test_labels=labels.test if self.same_class else None,
-      eligible=[each >= self.min_memorization for each in memorization],
+      eligible=[reaches(each, self.min_memorization) for each in (all_runs, first, second)],
       top_k=self.top_k,
       first_train=start,
     )
-    of_pair = memorization[0][selected.all.train_example - start]
+    of_pair = score(all_runs)[selected.all.train_example - start]
     return MemorizedPairs(selected.all, of_pair), selected
 
 

@@ -94,6 +94,7 @@ class _Workshop:
   """What one process needs to train: the data, the trainer, the evaluator."""
 
   def __init__(self, task: TrainingTask):
+    from models.architecture import Architecture
     from models.checkpoint import CheckpointWriter
     from models.evaluator import Evaluator
     from models.trainer import Trainer
@@ -111,14 +112,16 @@ class _Workshop:
       seed=task.seed,
       stack=task.stack,
     )
+    examples = dataset.all_examples
     self._evaluator = Evaluator(
       task.model,
-      np.concatenate([dataset.train.images, dataset.test.images]),
-      np.concatenate([dataset.train.labels, dataset.test.labels]),
+      examples.images,
+      examples.labels,
       num_classes=dataset.num_classes,
       pixel_max=dataset.pixel_max,
     )
-    self._writer = CheckpointWriter(task.model, dataset.num_classes, dataset.image_shape)
+    architecture = Architecture(task.model, dataset.num_classes, dataset.image_shape)
+    self._writer = CheckpointWriter(architecture)
     self._lock = threading.Lock()
 
   def train(self, chunk: tuple[RunKey, ...]) -> Iterator[_FinishedRun]:

@@ -21,33 +21,6 @@ from estimators.kernels.vectors import GROUP, LANES, count_tile, multiply_add
 _PANEL_BYTES = 1 << 18
 
 
-@numba.njit(nogil=True, cache=True)
-def count_rows(
-  member_bits: np.ndarray, rows: np.ndarray, tiles: np.ndarray, out: np.ndarray
-) -> None:
-  """Counts some training examples against all test examples.
-
-  Args:
-    member_bits: uint64 [train, words].
-    rows: int64 [rows], training examples.
-    tiles: uint64 [tiles, words, LANES], test examples in their order.
-    out: int32 [train, test]; its `rows` are written.
-  """
-  words = tiles.shape[1]
-  panel = panel_tiles(tiles)
-  group, counts = np.empty((GROUP, words), np.uint64), np.empty((GROUP, panel * LANES), np.int32)
-  for tile in range(0, len(tiles), panel):
-    column = tile * LANES
-    columns = min(counts.shape[1], out.shape[1] - column)
-    for start in range(0, len(rows), GROUP):
-      live = load_group(member_bits, rows[start:], group)
-      count_panel(group, tiles, tile, min(tile + panel, len(tiles)), 0, words, counts)
-      for g in range(live):
-        row_out, row_counts = out[rows[start + g], column : column + columns], counts[g]
-        for k in range(len(row_out)):
-          row_out[k] = row_counts[k]
-
-
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def influence_rows(
   member_bits: np.ndarray,

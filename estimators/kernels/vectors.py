@@ -1,7 +1,7 @@
 """The two operations that Numba does not have, written in LLVM's vector and scalar types.
 
-Numba's on-disk cache looks at the file of the function it compiled, which is kernels.py: after a
-change here, touch that one.
+Numba's on-disk cache looks at the file of the function it compiled: after a change here, touch
+influence_rows.py and select_rows.py.
 """
 
 from typing import Any

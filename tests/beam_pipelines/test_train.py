@@ -19,12 +19,12 @@ from beam_pipelines.storage.runs.experiment import list_runs
 from beam_pipelines.storage.runs.judgement import DivergedRunError, fetch_many
 from beam_pipelines.storage.runs.run_place import RunKey
 from image_datasets import load_dataset
+from models.architecture import Architecture
 from models.checkpoint import read_weights
 from models.evaluator import Evaluator
 from models.hyper_parameters import HyperParameters
-from models.run_seed import draw_subset
+from models.run_seed import RunSeed
 from models.trainer import Trainer
-from models.weights import variable_specs
 
 FAST = ("--dataset=digits", "--epochs=1", "--stack=4")
 
@@ -59,7 +59,7 @@ def test_writes_the_layout(trained):
 def test_the_subset_follows_from_seed_ratio_and_run(trained):
   for key, outcome in _outcomes(trained).items():
     in_subset, _, _ = outcome.unpack()
-    expected = draw_subset(0, key.subset_ratio, key.run, 1437)
+    expected = RunSeed(0, key.subset_ratio, key.run).subset(1437)
     assert np.flatnonzero(in_subset).tolist() == expected.tolist()
 
 
@@ -67,13 +67,13 @@ def test_the_recorded_outcome_is_that_of_the_checkpoint(trained):
   digits = load_dataset("digits")
   evaluator = Evaluator(
     "mlp",
-    np.concatenate([digits.train.images, digits.test.images]),
-    np.concatenate([digits.train.labels, digits.test.labels]),
+    digits.all_examples.images,
+    digits.all_examples.labels,
     num_classes=10,
     pixel_max=digits.pixel_max,
   )
   run = list_runs(str(trained)).runs[7]
-  weights = read_weights(f"{run.path}/checkpoints/ckpt-1", variable_specs("mlp", 10, (8, 8, 1)))
+  weights = read_weights(f"{run.path}/checkpoints/ckpt-1", Architecture("mlp", 10, (8, 8, 1)).specs)
   _, train_correct, test_correct = aux_arrays.read(run).unpack()
   assert np.array_equal(evaluator.correct(weights), np.concatenate([train_correct, test_correct]))
 

@@ -41,14 +41,14 @@ def test_counts_are_those_of_a_loop_over_runs(
   assert all(getattr(counts, field).dtype == np.int32 for field in FIELDS)
 
 
+def no_runs(examples: int) -> InOutCounts:
+  return InOutCounts(*np.zeros((4, examples), np.int32))
+
+
 def test_counts_of_two_halves_add_up_to_those_of_all_runs() -> None:
   member, correct = (pack_runs(values) for values in outcomes(131, 40, 0))
   half = np.random.default_rng(1).random(131) < 0.5
-  total = (
-    count_outcomes(member, correct, 131, half)
-    + count_outcomes(member, correct, 131, ~half)
-    + InOutCounts.zeros(40)
-  )
+  total = count_outcomes(member, correct, 131, half) + count_outcomes(member, correct, 131, ~half)
   whole = count_outcomes(member, correct, 131)
   for field in FIELDS:
     assert np.array_equal(getattr(total, field), getattr(whole, field))
@@ -62,7 +62,7 @@ def test_counts_can_be_indexed() -> None:
 
 def test_counts_of_different_examples_do_not_add() -> None:
   with pytest.raises(ValueError, match=r"cannot add counts of shapes \[3\] and \[4\]"):
-    InOutCounts.zeros(3) + InOutCounts.zeros(4)
+    no_runs(3) + no_runs(4)
 
 
 def test_bits_of_another_number_of_runs_are_refused() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from estimators import expected_false_pairs, pack_runs, popcount, select_pairs
+from tests.helpers.exact import exactly_reaches
 
 
 def tail_by_enumeration(seen: int, right: int, runs: int, threshold: float) -> Fraction:
@@ -14,7 +15,7 @@ def tail_by_enumeration(seen: int, right: int, runs: int, threshold: float) -> F
   reached = sum(
     math.comb(right, a) * math.comb(runs - right, seen - a)
     for a in range(max(0, seen + right - runs), min(seen, right) + 1)
-    if a / seen - (right - a) / (runs - seen) >= threshold
+    if exactly_reaches(seen, runs - seen, a, right - a, threshold)
   )
   return Fraction(reached, math.comb(runs, seen))
 
@@ -41,9 +42,9 @@ def test_expectation_is_that_of_enumerated_subsets(
   assert got == pytest.approx(float(expected), rel=1e-9, abs=1e-300)
 
 
-def test_a_score_equal_to_the_threshold_counts() -> None:
+@pytest.mark.parametrize("runs", [13, 20])
+def test_a_score_equal_to_the_threshold_counts(runs: int) -> None:
   """Thresholds that a count meets exactly, where an estimate of that count may round either way."""
-  runs = 13
   for seen in range(1, runs):
     for right in range(runs + 1):
       for a in range(max(0, seen + right - runs), min(seen, right) + 1):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from estimators import cooccurrence, influence_block, pack_runs
+from estimators import influence_block, pack_runs
 
 
 def draw_runs(
@@ -41,9 +41,6 @@ def test_block_is_that_of_boolean_masks(train: int, test: int, runs: int, seed: 
   influence = influence_block(member_bits, test_bits, runs)
   assert influence.dtype == np.float32
   np.testing.assert_array_equal(influence, influence_by_masks(member, correct))
-  counts = cooccurrence(member_bits, test_bits, runs)
-  assert counts.dtype == np.int32
-  assert np.array_equal(counts, member.astype(int) @ correct.T.astype(int))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +51,6 @@ def test_block_is_that_of_boolean_masks(train: int, test: int, runs: int, seed: 
 def test_block_larger_than_one_call_or_panel(train: int, test: int, runs: int) -> None:
   member, correct, member_bits, test_bits = draw_runs(train, test, runs, 0)
   expected = member.astype(np.float64) @ correct.T.astype(np.float64)
-  assert np.array_equal(cooccurrence(member_bits, test_bits, runs, threads=3), expected)
   seen, right = member.sum(1, keepdims=True), correct.sum(1)
   with np.errstate(invalid="ignore"):
     influence = expected / seen - (right - expected) / (runs - seen)
@@ -103,8 +99,7 @@ def test_an_out_of_another_shape_or_type_is_refused() -> None:
 
 def test_bits_of_another_number_of_runs_are_refused() -> None:
   _, _, member_bits, test_bits = draw_runs(3, 4, 10, 0)
-  for function in (cooccurrence, influence_block):
-    with pytest.raises(ValueError, match="member_bits has bits set beyond run 8"):
-      function(np.full((3, 1), 1 << 9, np.uint64), test_bits, 9)
-    with pytest.raises(ValueError, match="test_bits is uint64"):
-      function(member_bits, np.zeros((4, 2), np.uint64), 10)
+  with pytest.raises(ValueError, match="member_bits has bits set beyond run 8"):
+    influence_block(np.full((3, 1), 1 << 9, np.uint64), test_bits, 9)
+  with pytest.raises(ValueError, match="test_bits is uint64"):
+    influence_block(member_bits, np.zeros((4, 2), np.uint64), 10)

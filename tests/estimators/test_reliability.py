@@ -107,8 +107,13 @@ def test_curve_of_few_runs_has_fewer_points() -> None:
 def test_spearman_brown() -> None:
   assert spearman_brown(0.5) == pytest.approx(2 / 3)
   assert spearman_brown(1.0) == 1
-  assert math.isnan(spearman_brown(-1.0))
-  assert math.isnan(spearman_brown(math.nan))
+
+
+@pytest.mark.parametrize("correlation", [0.0, -0.449, -0.999, -1.0, math.nan])
+def test_spearman_brown_is_undefined_where_the_correlation_is_not_positive(
+  correlation: float,
+) -> None:
+  assert math.isnan(spearman_brown(correlation))
 
 
 def test_jaccard_is_the_share_of_common_pairs() -> None:

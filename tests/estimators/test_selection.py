@@ -16,8 +16,9 @@ from estimators import (
   select_in_halves,
   select_pairs,
 )
+from tests.helpers.exact import exactly_reaches
 
-RUNS = st.integers(1, 5) | st.sampled_from([63, 64, 65, 128])
+RUNS = st.integers(1, 5) | st.sampled_from([20, 63, 64, 65, 128])
 
 
 def draw_runs(train: int, test: int, runs: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -87,9 +88,11 @@ def test_selection_is_that_of_boolean_masks(
 ) -> None:
   member, correct = draw_runs(train, test, runs, seed)
   pairs = pairs_by_masks(member, correct)
-  # A threshold that some score meets exactly tells >= from > and float64 from anything less.
+  # A threshold that some score meets exactly tells >= from >, and one that rounds such a score
+  # tells whole numbers from floats.
   scores = sorted({influence_of(counts) for counts in pairs.values()})
-  threshold = data.draw(st.floats(-1.5, 1.5) | st.sampled_from([-1.0, 0.0, *scores]))
+  twentieths = st.integers(-20, 20).map(lambda number: number / 20)
+  threshold = data.draw(st.floats(-1.5, 1.5) | twentieths | st.sampled_from([-1.0, 0.0, *scores]))
   random = np.random.default_rng(seed + 1)
   options: dict[str, np.ndarray] = {}
   if classes is not None:
@@ -103,7 +106,7 @@ def test_selection_is_that_of_boolean_masks(
   if filtered:
     options["eligible"] = random.random(train) < 0.5
     pairs = {(i, j): counts for (i, j), counts in pairs.items() if options["eligible"][i]}
-  pairs = {pair: counts for pair, counts in pairs.items() if influence_of(counts) >= threshold}
+  pairs = {pair: counts for pair, counts in pairs.items() if exactly_reaches(*counts, threshold)}
   if top_k is not None:
     pairs = top_k_by_sorting(pairs, top_k)
   selected = select_pairs(
@@ -172,7 +175,7 @@ def test_tiles_out_of_reach_do_not_hide_pairs() -> None:
     expected = {
       pair: counts
       for pair, counts in pairs_by_masks(member, correct).items()
-      if influence_of(counts) >= threshold
+      if exactly_reaches(*counts, threshold)
     }
     assert selected == expected
     assert 0 < len(selected) < 3 * (runs + 1)

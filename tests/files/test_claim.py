@@ -56,7 +56,7 @@ def test_of_processes_at_once_one_makes_it_whole(tmp_path, attempt):
     process.join()
   (winner,) = [name for name, made in results.items() if made]
   assert files.read_bytes(path) == winner * 100_000
-  assert os.listdir(tmp_path) == ["file"]
+  assert [found.name for found in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 from beam_pipelines.storage.runs.outcome import RunOutcome
 from beam_pipelines.storage.runs.run_place import RunKey
 from image_datasets import load_dataset
-from models import CheckpointWriter, Evaluator, variable_specs
+from models import Architecture, CheckpointWriter, Evaluator
 from tests.helpers.outcomes import write_experiment
 
 DIGITS = load_dataset("digits")
@@ -18,7 +18,7 @@ NUM_TRAIN = len(DIGITS.train)
 def draw_weights(seed, model="mlp", num_classes=10):
   """Draws weights whose predictions are no better than chance, and differ from seed to seed."""
   rng = np.random.default_rng(seed)
-  specs = variable_specs(model, num_classes, DIGITS.image_shape)
+  specs = Architecture(model, num_classes, DIGITS.image_shape).specs
   return {
     key: np.asarray(0.1 * rng.standard_normal(spec.shape)).astype(spec.dtype)
     for key, spec in specs.items()
@@ -102,15 +102,15 @@ def write_broken_digits_runs(experiment, outcome, first_run):
 
 @functools.cache
 def _writer(model, num_classes):
-  return CheckpointWriter(model, num_classes, DIGITS.image_shape)
+  return CheckpointWriter(Architecture(model, num_classes, DIGITS.image_shape))
 
 
 @functools.cache
 def _evaluator():
   return Evaluator(
     "mlp",
-    np.concatenate([DIGITS.train.images, DIGITS.test.images]),
-    np.concatenate([DIGITS.train.labels, DIGITS.test.labels]),
+    DIGITS.all_examples.images,
+    DIGITS.all_examples.labels,
     num_classes=DIGITS.num_classes,
     pixel_max=DIGITS.pixel_max,
   )

@@ -38,3 +38,15 @@ def test_digits_are_the_same_every_time():
   first, second = digits.load(), digits.load()
   np.testing.assert_array_equal(first.train.images, second.train.images)
   np.testing.assert_array_equal(first.test.labels, second.test.labels)
+
+
+def test_all_examples_are_the_training_examples_and_then_the_test_examples():
+  dataset = digits.load()
+  examples = dataset.all_examples
+  assert len(examples) == len(dataset.train) + len(dataset.test) == 1797
+  for name in ("images", "labels"):
+    values = getattr(examples, name)
+    train, test = np.split(values, [len(dataset.train)])
+    np.testing.assert_array_equal(train, getattr(dataset.train, name))
+    np.testing.assert_array_equal(test, getattr(dataset.test, name))
+    assert not values.flags.writeable

@@ -5,7 +5,14 @@ import sys
 import numpy as np
 import pytest
 
-from image_datasets import DatasetError, describe_specs, load_dataset, registry
+from image_datasets import (
+  DatasetError,
+  dataset_path,
+  describe_specs,
+  is_in_data_dir,
+  load_dataset,
+  registry,
+)
 
 
 @pytest.fixture
@@ -57,6 +64,21 @@ def test_a_missing_argument_is_asked_for(kind, end):
 def test_an_argument_too_many_is_refused():
   with pytest.raises(DatasetError, match=r"^data set 'digits:8': write digits "):
     load_dataset("digits:8")
+
+
+@pytest.mark.parametrize(
+  ("spec", "data_dir", "path", "in_data_dir"),
+  [
+    ("digits", None, None, False),
+    ("npz:gs://bucket/birds.npz", "/tfds", "gs://bucket/birds.npz", False),
+    ("idx:/mnist", None, "/mnist", False),
+    ("tfds:cifar100:3.0.2", "gs://bucket/tfds", "gs://bucket/tfds", True),
+    ("tfds:cifar100:3.0.2", None, None, True),
+  ],
+)
+def test_where_files_lie_follows_from_the_spec(spec, data_dir, path, in_data_dir):
+  assert dataset_path(spec, data_dir) == path
+  assert is_in_data_dir(spec) == in_data_dir
 
 
 def test_describe_specs_gives_one_line_per_kind():

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.weights import build_with_variables
+from models.architecture import Architecture
 
 DATA = Path(__file__).parents[1] / "data"
 ARCHITECTURES = json.loads(gzip.decompress((DATA / "architectures.json.gz").read_bytes()))
@@ -33,11 +33,11 @@ def fill(key: str, shape: tuple[int, ...]) -> np.ndarray:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_variables_and_logits_are_those_of_the_original_network(architecture):
   original = ARCHITECTURES[architecture]
-  model, variables = build_with_variables(
+  model, variables = Architecture(
     MODEL_NAMES.get(architecture, architecture),
     original["num_classes"],
     tuple(original["input_shape"]),
-  )
+  ).build()
   assert {key: [list(v.shape), v.dtype.name] for key, v in variables.items()} == original[
     "variables"
   ]

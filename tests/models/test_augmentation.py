@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from models.augmentation import augment, epoch_augmentations
+from models.run_seed import RunSeed
 
 IMAGES = load_digits().images[:6, :, :7, np.newaxis].astype(np.uint8)
 
@@ -25,7 +26,7 @@ def test_images_are_cropped_from_a_black_border_and_mirrored(data, crop):
 
 
 def test_every_place_and_both_directions_are_drawn_equally_often():
-  choices = next(epoch_augmentations(0, 0.7, 1, 20_000, crop=1, flip=True))
+  choices = next(epoch_augmentations(RunSeed(0, 0.7, 1), 20_000, crop=1, flip=True))
   assert choices.dtype == np.int32
   places, counts = np.unique(choices, axis=0, return_counts=True)
   assert places.tolist() == [list(each) for each in itertools.product(range(3), range(3), range(2))]
@@ -34,16 +35,16 @@ def test_every_place_and_both_directions_are_drawn_equally_often():
 
 
 def test_nothing_is_done_unless_asked_for():
-  cropped_only = next(epoch_augmentations(0, 0.7, 1, 100, crop=2, flip=False))
+  cropped_only = next(epoch_augmentations(RunSeed(0, 0.7, 1), 100, crop=2, flip=False))
   assert not cropped_only[:, 2].any()
   assert cropped_only[:, :2].any()
-  flipped_only = next(epoch_augmentations(0, 0.7, 1, 100, crop=0, flip=True))
+  flipped_only = next(epoch_augmentations(RunSeed(0, 0.7, 1), 100, crop=0, flip=True))
   assert not flipped_only[:, :2].any()
   assert flipped_only[:, 2].any()
 
 
 def test_augmentations_follow_from_the_run_and_differ_between_epochs():
-  first, second = itertools.islice(epoch_augmentations(0, 0.7, 1, 100, 4, True), 2)
+  first, second = itertools.islice(epoch_augmentations(RunSeed(0, 0.7, 1), 100, 4, True), 2)
   assert not np.array_equal(first, second)
-  np.testing.assert_array_equal(next(epoch_augmentations(0, 0.7, 1, 100, 4, True)), first)
-  assert not np.array_equal(next(epoch_augmentations(0, 0.7, 2, 100, 4, True)), first)
+  np.testing.assert_array_equal(next(epoch_augmentations(RunSeed(0, 0.7, 1), 100, 4, True)), first)
+  assert not np.array_equal(next(epoch_augmentations(RunSeed(0, 0.7, 2), 100, 4, True)), first)

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.architecture import Architecture
 from models.checkpoint import CheckpointWriter, read_weights
 from models.registry import ModelError, build_model
-from models.weights import CheckpointError, variable_specs, variables_by_key
+from models.weights import CheckpointError, variables_by_key
 
 SHAPE = (8, 8, 1)
-SPECS = variable_specs("mlp", 10, SHAPE)
+SPECS = Architecture("mlp", 10, SHAPE).specs
 
 
 def draw_weights(seed, specs=SPECS):
@@ -30,7 +31,7 @@ def assert_same_weights(actual, expected):
 
 @pytest.fixture(scope="module")
 def writer():
-  return CheckpointWriter("mlp", 10, SHAPE)
+  return CheckpointWriter(Architecture("mlp", 10, SHAPE))
 
 
 @pytest.fixture
@@ -43,10 +44,10 @@ def test_read_returns_what_was_written(prefix):
 
 
 def test_batch_normalised_networks_survive_the_round_trip(tmp_path):
-  specs = variable_specs("small_inception", 10, SHAPE)
+  specs = Architecture("small_inception", 10, SHAPE).specs
   weights = draw_weights(0, specs)
 
-  prefix = CheckpointWriter("small_inception", 10, SHAPE).write(
+  prefix = CheckpointWriter(Architecture("small_inception", 10, SHAPE)).write(
     tmp_path, weights, epoch=1, global_step=1
   )
 
@@ -108,7 +109,7 @@ def test_the_writer_refuses_other_weights(writer, tmp_path):
 
 def test_the_writer_refuses_an_unknown_model():
   with pytest.raises(ModelError, match="unknown model 'vgg'"):
-    CheckpointWriter("vgg", 10, SHAPE)
+    CheckpointWriter(Architecture("vgg", 10, SHAPE))
 
 
 def test_a_missing_index_is_reported(prefix, tmp_path):
@@ -157,7 +158,7 @@ def test_a_damaged_file_is_reported_on_one_line(prefix, suffix, damage, tmp_path
 )
 def test_another_architecture_is_named(prefix, model_name, num_classes, image_shape, message):
   with pytest.raises(CheckpointError, match=re.escape(message)) as error:
-    read_weights(prefix, variable_specs(model_name, num_classes, image_shape))
+    read_weights(prefix, Architecture(model_name, num_classes, image_shape).specs)
 
   assert str(error.value).startswith(f"{prefix}: ")
 

@@ -6,9 +6,10 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier
 
+from models.architecture import Architecture
 from models.evaluator import Evaluator
 from models.registry import ModelError, build_model
-from models.weights import CheckpointError, variable_specs, variables_by_key
+from models.weights import CheckpointError, variables_by_key
 
 DIGITS = load_digits()
 IMAGES = DIGITS.images.astype(np.uint8)[..., np.newaxis]
@@ -25,7 +26,7 @@ def draw_weights(seed, model_name="mlp"):
     key: np.abs(0.1 * rng.standard_normal(spec.shape) + 0.02).astype(spec.dtype)
     if "variance" in key
     else np.asarray(0.1 * rng.standard_normal(spec.shape)).astype(spec.dtype)
-    for key, spec in variable_specs(model_name, 10, IMAGES.shape[1:]).items()
+    for key, spec in Architecture(model_name, 10, IMAGES.shape[1:]).specs.items()
   }
 
 
@@ -92,7 +93,7 @@ def test_pixels_are_divided_not_multiplied_by_a_reciprocal(xla):
   pixel = np.flatnonzero(pixels * (1 / np.float32(255)) > quotients)[0]
   weights = {
     key: np.zeros(spec.shape, np.float32)
-    for key, spec in variable_specs("mlp", 2, (1, 1, 1)).items()
+    for key, spec in Architecture("mlp", 2, (1, 1, 1)).specs.items()
   }
   for layer, unit in ((0, 0), (1, 0), (2, 1)):
     weights[f"model/_mlp/_layers/{layer}/w"][0, unit] = 1
@@ -119,7 +120,7 @@ def test_xla_gives_the_same_bits(trained):
 def test_bfloat16_has_eight_bits_of_mantissa(precision, winner):
   weights = {
     key: np.zeros(spec.shape, np.float32)
-    for key, spec in variable_specs("mlp", 10, IMAGES.shape[1:]).items()
+    for key, spec in Architecture("mlp", 10, IMAGES.shape[1:]).specs.items()
   }
   weights["model/_mlp/_layers/2/b"][:2] = 1, 1.001
 

@@ -3,22 +3,23 @@ import pytest
 import tensorflow as tf
 from sklearn.datasets import load_digits
 
+from models.architecture import Architecture
 from models.initial_weights import draw_weights
 from models.lone_model import LoneModel
-from models.weights import build_with_variables
+from models.run_seed import RunSeed
 
 IMAGES = load_digits().images[np.newaxis, :32, ..., np.newaxis].astype(np.float32) / 16
 
 
 def lone_model(model_name, precision):
-  return LoneModel(*build_with_variables(model_name, 10, (8, 8, 1)), precision)
+  return LoneModel(*Architecture(model_name, 10, (8, 8, 1)).build(), precision)
 
 
 # Between them: convolutions with TensorFlow's padding and Sonnet's, with and without a stride.
 @pytest.mark.parametrize("model_name", ["small_inception", "cifar_resnet18"])
 def test_bfloat16_products_give_nearly_the_logits_and_gradients_of_float32(model_name):
   models = {precision: lone_model(model_name, precision) for precision in ("float32", "bfloat16")}
-  weights = dict(draw_weights(0, 0.7, 0, models["float32"].read()[0]))
+  weights = dict(draw_weights(RunSeed(0, 0.7, 0), models["float32"].read()[0]))
   for key, value in weights.items():
     if key.endswith("logits/w"):  # zeros as built
       weights[key] = np.random.default_rng(0).normal(0, 0.05, value.shape).astype(np.float32)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.architecture import Architecture
 from models.registry import ModelError, build_model, model_names
-from models.weights import variable_specs, variables_by_key
+from models.weights import variables_by_key
 
 
 def test_names_cover_the_released_architectures_and_their_options():
@@ -34,7 +35,7 @@ def test_modules_map_images_of_any_size_to_logits(name, is_training):
 
 @pytest.mark.parametrize(("name", "hidden"), [("mlp", (512, 256)), ("mlp_small", (128, 64))])
 def test_layers_of_the_perceptrons(name, hidden):
-  weights = {key: spec.shape for key, spec in variable_specs(name, 10, (28, 28, 1)).items()}
+  weights = {key: spec.shape for key, spec in Architecture(name, 10, (28, 28, 1)).specs.items()}
 
   widths = (784, *hidden, 10)
   assert [shape for key, shape in weights.items() if key.endswith("/w")] == [

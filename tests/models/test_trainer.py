@@ -3,12 +3,12 @@ import pytest
 import tensorflow as tf
 from sklearn.datasets import load_digits
 
+from models.architecture import Architecture
 from models.hyper_parameters import HyperParameters
 from models.initial_weights import draw_weights
 from models.registry import ModelError
-from models.run_seed import draw_subset, epoch_orders
+from models.run_seed import RunSeed
 from models.trainer import Trainer
-from models.weights import build_with_variables, variable_specs
 
 DIGITS = load_digits()
 IMAGES = DIGITS.images[..., np.newaxis].astype(np.uint8)
@@ -22,14 +22,14 @@ def make_trainer(model_name="mlp", images=IMAGES, labels=LABELS, **arguments):
 
 
 def built_weights():
-  _, variables = build_with_variables("mlp", 10, (8, 8, 1))
+  _, variables = Architecture("mlp", 10, (8, 8, 1)).build()
   return {key: variable.numpy() for key, variable in variables.items()}
 
 
 def layers(weights):
   """Returns the (w, b) of each layer, checked against the keys of the architecture."""
   assert {key: (value.shape, value.dtype.name) for key, value in weights.items()} == dict(
-    variable_specs("mlp", 10, (8, 8, 1))
+    Architecture("mlp", 10, (8, 8, 1)).specs
   )
   return [tuple(weights[f"model/_mlp/_layers/{i}/{name}"] for name in "wb") for i in range(3)]
 
@@ -48,15 +48,15 @@ def accuracy(weights, examples):
 
 def textbook_training(seed, ratio, run, hyper_parameters):
   """Momentum SGD in float64, step by step; returns the layers, last losses and steps."""
-  subset = draw_subset(seed, ratio, run, len(IMAGES))
+  subset = RunSeed(seed, ratio, run).subset(len(IMAGES))
   parameters = [
     [value.astype(np.float64) for value in layer]
-    for layer in layers(draw_weights(seed, ratio, run, built_weights()))
+    for layer in layers(draw_weights(RunSeed(seed, ratio, run), built_weights()))
   ]
   momenta = [[np.zeros_like(value) for value in layer] for layer in parameters]
   batches = -(-len(subset) // hyper_parameters.batch_size)
   rates = iter(hyper_parameters.learning_rates(hyper_parameters.epochs * batches))
-  orders = epoch_orders(seed, ratio, run, subset)
+  orders = RunSeed(seed, ratio, run).epoch_orders(subset)
   for _ in range(hyper_parameters.epochs):
     order = next(orders)
     losses = []
@@ -95,7 +95,7 @@ def test_training_is_textbook_momentum_sgd(stack):
       np.testing.assert_allclose(ours[1], theirs[1], atol=2e-6)
     assert trained.training_loss == pytest.approx(loss, rel=1e-4)
     assert trained.global_step == steps == 9
-    np.testing.assert_array_equal(trained.subset, draw_subset(7, 0.05, trained.run, len(IMAGES)))
+    np.testing.assert_array_equal(trained.subset, RunSeed(7, 0.05, trained.run).subset(len(IMAGES)))
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -137,7 +137,7 @@ def test_runs_learn_the_digits_they_see_and_generalise(precision):
 
 
 def test_bfloat16_moves_the_weights_nearly_where_float32_does():
-  initial = draw_weights(7, 0.5, 0, built_weights())
+  initial = draw_weights(RunSeed(7, 0.5, 0), built_weights())
   float32, bfloat16 = (
     make_trainer(hyper_parameters=HyperParameters(epochs=1, precision=precision), stack=1).train(
       [(0.5, 0)]
@@ -160,10 +160,12 @@ def test_batch_norm_averages_follow_the_batches_of_a_convolutional_run(precision
   trained, again = (trainer.train([(0.5, 3)])[0] for _ in range(2))
   assert trained.global_step == 1
   assert np.isfinite(trained.training_loss)
-  assert set(trained.weights) == set(variable_specs("small_inception", 10, (8, 8, 1)))
+  assert set(trained.weights) == set(Architecture("small_inception", 10, (8, 8, 1)).specs)
 
-  _, variables = build_with_variables("small_inception", 10, (8, 8, 1))
-  initial = draw_weights(7, 0.5, 3, {key: value.numpy() for key, value in variables.items()})
+  _, variables = Architecture("small_inception", 10, (8, 8, 1)).build()
+  initial = draw_weights(
+    RunSeed(7, 0.5, 3), {key: value.numpy() for key, value in variables.items()}
+  )
   batch = IMAGES[trained.subset].astype(np.float32) / 16
   mean = tf.reduce_mean(
     tf.nn.conv2d(batch, initial["model/conv1/conv/w"], strides=1, padding="SAME"), [0, 1, 2]

@@ -5,14 +5,13 @@ import pytest
 import sonnet as snt
 import tensorflow as tf
 
+from models.architecture import Architecture
 from models.registry import build_model
 from models.weights import (
   CheckpointError,
   VariableSpec,
   assign,
-  build_with_variables,
   check_specs,
-  variable_specs,
   variables_by_key,
 )
 
@@ -47,12 +46,8 @@ def test_keys_are_those_that_tensorflow_writes(build, tmp_path):
   }
 
 
-def test_specs_are_built_once():
-  assert variable_specs("mlp", 10, (8, 8, 1)) is variable_specs("mlp", 10, (8, 8, 1))
-
-
 def test_assign_sets_every_variable():
-  _, variables = build_with_variables("mlp", 3, (2, 2, 1))
+  _, variables = Architecture("mlp", 3, (2, 2, 1)).build()
   weights = {
     key: np.full(variable.shape, i, np.float32)
     for i, (key, variable) in enumerate(variables.items())
@@ -65,7 +60,7 @@ def test_assign_sets_every_variable():
 
 
 def test_assign_refuses_other_shapes_before_it_changes_anything():
-  _, variables = build_with_variables("mlp", 3, (2, 2, 1))
+  _, variables = Architecture("mlp", 3, (2, 2, 1)).build()
   weights = {key: np.zeros(variable.shape, np.float32) for key, variable in variables.items()}
   last = list(variables)[-1]
   before = {key: variable.numpy() for key, variable in variables.items()}

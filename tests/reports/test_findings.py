@@ -1,4 +1,5 @@
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from reports import findings
@@ -20,6 +21,26 @@ def test_three_lines_name_the_extremes(tables, manifest):
     f"C-scores: {np.nanmean(cscores):.2f} on average; "
     f"lowest is example {lowest}, {np.nanmin(cscores):.2f}"
   )
+
+
+def test_a_score_that_equals_the_threshold_is_memorized(tables, manifest):
+  """Of 20 and 20 runs, 7 and 4 are correct: 0.15 exactly, but in floats a little less."""
+  counts = {"runs_in": [20] * 3, "runs_out": [20] * 3, "correct_in": [7, 7, 7]}
+  counts["correct_out"] = [4, 3, 5]
+  examples = pa.table(
+    {
+      **{name: np.array(values, np.int32) for name, values in counts.items()},
+      "subset_ratio": [0.7] * 3,
+      "example": range(3),
+      "label": [0] * 3,
+      "memorization": [7 / 20 - out / 20 for out in counts["correct_out"]],
+      "memorization_se": [0.1] * 3,
+      "consistency": [out / 20 for out in counts["correct_out"]],
+    }
+  )
+  options = {**manifest["options"], "min_memorization": 0.15}
+  line, _, _ = findings({**tables, "examples": examples}, {**manifest, "options": options})
+  assert line.startswith("memorization: 2 training examples of 3 at 0.15 or more")
 
 
 def test_nothing_to_find_is_said(tables, manifest):

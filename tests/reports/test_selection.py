@@ -2,28 +2,13 @@ import itertools
 import math
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.selection import highest_mean_classes, main_ratio, ordered_per_class, top_carriers
+from reports.selection import highest_mean_classes, ordered_per_class, top_carriers
 
 # Few distinct values, so that ties are common.
 SCORES = st.sampled_from([math.nan, -0.25, 0.0, 0.5, 0.75, 1.0])
-
-
-@pytest.mark.parametrize(
-  ("ratios", "expected"),
-  [
-    ([0.1, 0.1, 0.7], 0.1),
-    ([0.1, 0.5, 0.9], 0.5),
-    ([0.6, 0.8], 0.6),
-    ([0.3, 0.3, 0.9, 0.9, 0.7], 0.9),
-    ([], None),
-  ],
-)
-def test_main_ratio_has_most_runs_then_is_nearest_to_the_papers(ratios, expected):
-  assert main_ratio(np.array(ratios)) == expected
 
 
 @given(st.lists(st.tuples(SCORES, st.integers(0, 3)), max_size=30), st.randoms())

@@ -11,30 +11,26 @@ import pyarrow.compute as pc
 from beam_pipelines.storage.scores.directory import read_table
 from beam_pipelines.storage.scores.manifest import read_manifest
 from estimators.agreement import IndexedScores
+from estimators.ratios import main_ratio
 from files.errors import UsageError
 
 CSCORE = "C-score"
 MEMORIZATION = "memorization"
 INFLUENCE = "influence"
 
-_USUAL_RATIO = 0.7  # of Feldman & Zhang 2020
-
 
 def choose_ratio(directory: str, wanted: float | None) -> float:
-  """Returns the wanted subset ratio, or by default the one with the most runs.
-
-  Of equally frequent ratios, the one nearest to 0.7 is taken, then the lowest.
+  """Returns the wanted subset ratio, or by default the main one of the scores.
 
   Raises:
     UsageError: there are no complete scores, or none at the wanted ratio.
   """
   runs = {ratio.subset_ratio: ratio.runs for ratio in read_manifest(directory).ratios}
-  if wanted is None:
-    return min(runs, key=lambda ratio: (-runs[ratio], round(abs(ratio - _USUAL_RATIO), 9), ratio))
-  if wanted not in runs:
+  chosen = main_ratio(runs) if wanted is None else wanted
+  if chosen is None or chosen not in runs:
     held = ", ".join(map(str, runs))
     raise UsageError(f"--ratio={wanted}: {directory} holds scores at {held}; choose one of them")
-  return wanted
+  return chosen
 
 
 def read_cscores(directory: str) -> IndexedScores:

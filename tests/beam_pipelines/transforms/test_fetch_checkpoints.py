@@ -7,10 +7,10 @@ import files
 from beam_pipelines.storage.runs.experiment import RunDirectory, list_runs
 from beam_pipelines.storage.runs.judgement import UnusableRunError
 from beam_pipelines.transforms.fetch_checkpoints import fetch_run
-from models import CheckpointError, variable_specs
+from models import Architecture, CheckpointError
 from tests.helpers.checkpoints import DIGITS, NUM_TRAIN, draw_weights, write_digits_experiment
 
-SPECS = variable_specs("mlp", 10, DIGITS.image_shape)
+SPECS = Architecture("mlp", 10, DIGITS.image_shape).specs
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@ import apache_beam as beam
 import numpy as np
 import pytest
 
+from beam_pipelines.storage.runs.outcome import RunOutcome
 from beam_pipelines.storage.scores.manifest import Reliability, SplitHalf
 from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.measure_reliability import MeasureReliability
@@ -95,6 +96,20 @@ def test_too_few_runs_are_noted():
   (enough,) = run_eagerly(_Compare(PairSelection(0.5, 0.5)), make_outcomes(0.5, range(200)))
   assert enough.expected_false_pairs < 1
   assert enough.note is None
+
+
+def test_halves_that_disagree_have_no_spearman_brown_value():
+  """Each run of one half has its opposite in the other."""
+  first, second = split_halves(20, seed=0)
+  outcomes = make_outcomes(0.5, range(20))
+  for one, other in zip(np.flatnonzero(first), np.flatnonzero(second), strict=True):
+    in_subset, train_correct, test_correct = outcomes[one].unpack()
+    opposite = RunOutcome.pack(outcomes[other].key, in_subset, ~train_correct, test_correct)
+    outcomes[other] = opposite
+  (found,) = run_eagerly(_Compare(PairSelection()), outcomes)
+  memorization = found.reliability.memorization
+  assert memorization.correlation == pytest.approx(-1)
+  assert memorization.spearman_brown is None
 
 
 def test_a_single_run_has_no_reliability():

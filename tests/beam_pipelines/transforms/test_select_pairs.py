@@ -3,11 +3,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from beam_pipelines.storage.runs.experiment import RunKey
+from beam_pipelines.storage.runs.outcome import RunOutcome
 from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.pack_runs import PackRuns
 from beam_pipelines.transforms.select_pairs import PAIRS, PairSelection, SelectPairs
 from beam_pipelines.transforms.tabulate_pairs import TabulatePairs
 from tests.helpers.eager import run_eagerly
+from tests.helpers.exact import exactly_reaches
 from tests.helpers.outcomes import NUM_TEST, NUM_TRAIN, make_outcomes
 
 LABELS = Labels(train=np.arange(NUM_TRAIN) % 3, test=np.arange(NUM_TEST) % 3)
@@ -31,8 +34,12 @@ def _rows(selection, outcomes, labels=LABELS, block_size=16):
   return pa.concat_tables(part.rows for part in parts).to_pylist()
 
 
-def _accuracy(correct):
-  return correct.sum() / len(correct) if len(correct) else None
+def _counts(seen, correct):
+  return len(correct[seen]), len(correct[~seen]), correct[seen].sum(), correct[~seen].sum()
+
+
+def _score(runs_in, runs_out, correct_in, correct_out):
+  return correct_in / runs_in - correct_out / runs_out
 
 
 def _brute_force(outcomes, ratio, selection, labels=LABELS):
@@ -41,16 +48,15 @@ def _brute_force(outcomes, ratio, selection, labels=LABELS):
   member, train, test = (np.array(bits) for bits in zip(*unpacked, strict=True))
   pairs = {}
   for i in range(NUM_TRAIN):
-    seen = member[:, i]
-    sides = [_accuracy(train[seen, i]), _accuracy(train[~seen, i])]
-    if None in sides or sides[0] - sides[1] < selection.min_memorization:
+    on_itself = [int(count) for count in _counts(member[:, i], train[:, i])]
+    if not exactly_reaches(*on_itself, selection.min_memorization):
       continue
     for j in range(NUM_TEST):
       if selection.same_class and labels.train[i] != labels.test[j]:
         continue
-      influence = _accuracy(test[seen, j]) - _accuracy(test[~seen, j])
-      if influence >= selection.min_influence:
-        pairs[i, j] = influence, sides[0] - sides[1]
+      on_other = [int(count) for count in _counts(member[:, i], test[:, j])]
+      if exactly_reaches(*on_other, selection.min_influence):
+        pairs[i, j] = _score(*on_other), _score(*on_itself)
   return pairs
 
 
@@ -99,6 +105,20 @@ def test_top_k_is_that_of_all_blocks_together(top_k):
     for row in rows
   }
   assert found == _keep_top_k(_brute_force(outcomes, 0.7, selection), top_k)
+
+
+def test_scores_that_equal_the_thresholds_are_selected():
+  """Of 20 and 20 runs, 7 and 4 are correct: 0.15 exactly, but in floats a little less."""
+  outcomes = []
+  for run in range(40):
+    seen, right = run < 20, run < 7 or 20 <= run < 24
+    key = RunKey(0.5, run)
+    outcomes.append(RunOutcome.pack(key, *np.array([[seen], [right], [right]])))
+  labels = Labels(train=np.zeros(1, int), test=np.zeros(1, int))
+  (row,) = _rows(PairSelection(0.15, 0.15), outcomes, labels)
+  assert row["influence"] == row["memorization"] == 7 / 20 - 4 / 20 < 0.15
+  for selection in (PairSelection(0.16, 0.15), PairSelection(0.15, 0.16)):
+    assert _rows(selection, outcomes, labels) == []
 
 
 def test_no_pairs_are_an_empty_table():

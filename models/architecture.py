@@ -1,0 +1,66 @@
+"""An architecture as it is built: for one number of classes, and images of one shape."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import sonnet as snt
+import tensorflow as tf
+
+from models.registry import build_model
+from models.weights import VariableSpec, spec_of, variables_by_key
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+  """What decides which variables a model has.
+
+  Example:
+    >>> Architecture("mlp", num_classes=10, image_shape=(28, 28, 1)).parameters
+    535818
+
+  Attributes:
+    name: one of `model_names()`.
+    num_classes: width of the logits, at least 2.
+    image_shape: (height, width, channels).
+  """
+
+  name: str
+  num_classes: int
+  image_shape: tuple[int, int, int]
+
+  def build(self) -> tuple[snt.Module, dict[str, tf.Variable]]:
+    """Builds a fresh module, creates its variables, and returns both, these by checkpoint key.
+
+    Raises:
+      ModelError: if the name is unknown or `num_classes` is below 2.
+    """
+    module = build_model(self.name, self.num_classes)
+    module(tf.zeros((1, *self.image_shape)), is_training=False)
+    return module, variables_by_key(module)
+
+  @property
+  def specs(self) -> Mapping[str, VariableSpec]:
+    """What a checkpoint must hold, by key. The module is built at the first call for it.
+
+    Raises:
+      ModelError: as `build` does.
+    """
+    return _specs(self)
+
+  @property
+  def parameters(self) -> int:
+    """How many numbers all variables hold, moving averages and the like among them.
+
+    Raises:
+      ModelError: as `build` does.
+    """
+    return sum(math.prod(spec.shape) for spec in self.specs.values())
+
+
+@functools.cache
+def _specs(architecture: Architecture) -> Mapping[str, VariableSpec]:
+  _, variables = architecture.build()
+  return MappingProxyType({key: spec_of(variable) for key, variable in variables.items()})
