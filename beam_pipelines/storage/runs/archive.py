@@ -16,6 +16,7 @@ from files.read_ahead import read_ahead
 _BLOCKS_AHEAD = 16
 
 _LONGEST_NAME = 4096
+_SHOWN_NAME = 200
 
 # <ratio>/<run id>/<file>, below any number of directories; the ratio is in (0, 1).
 _RUN_FILE = re.compile(
@@ -82,7 +83,9 @@ class RunArchive:
           continue
         if member.kind != tarfile.REGTYPE:
           kind = _KINDS.get(member.kind, f"member of type {member.kind!r}")
-          raise ArchiveError(f"{member.name!r} is a {kind}: only files and directories are taken")
+          raise ArchiveError(
+            f"{_quoted(member.name)} is a {kind}: only files and directories are taken"
+          )
         if (found := self._locate(member.name)) is not None:
           yield RunFile(*found, member.size, member.content)
 
@@ -96,13 +99,13 @@ class RunArchive:
     top = match["top"] or ""
     if self._top not in (None, top):
       raise ArchiveError(
-        f"{name!r} is of a run below {top!r}, and others are below {self._top!r}: "
+        f"{_quoted(name)} is of a run below {top!r}, and others are below {self._top!r}: "
         "an archive holds one experiment"
       )
     self._top = top
     found = RunKey(float(match["ratio"]), int(match["run"])), match["name"]
     if found in self._seen:
-      raise ArchiveError(f"{name!r} is there twice: the archive is not to be trusted")
+      raise ArchiveError(f"{_quoted(name)} is there twice: the archive is not to be trusted")
     self._seen.add(found)
     return found
 
@@ -116,8 +119,14 @@ def _unpack(compressed: Iterable[bytes]) -> Iterator[bytes]:
 
 def _check_name(name: str) -> None:
   if len(name) > _LONGEST_NAME:
-    raise ArchiveError(f"{name[:60]!r}… has {len(name):,} characters: no file's name is as long")
+    raise ArchiveError(f"{_quoted(name)} has {len(name):,} characters: no file's name is as long")
   if name.startswith("/") or ".." in name.split("/"):
-    raise ArchiveError(f"{name!r} leads out of the experiment: the archive is not to be trusted")
+    raise ArchiveError(
+      f"{_quoted(name)} leads out of the experiment: the archive is not to be trusted"
+    )
   if "\\" in name or not name.isprintable():
-    raise ArchiveError(f"{name!r} has characters that no run file's name has")
+    raise ArchiveError(f"{_quoted(name)} has characters that no run file's name has")
+
+
+def _quoted(name: str) -> str:
+  return repr(name) if len(name) <= _SHOWN_NAME else f"{name[:_SHOWN_NAME]!r}…"

@@ -116,9 +116,14 @@ def test_a_member_that_could_do_harm_is_refused_by_name(bad, reason):
   assert files == GOOD[:3]
 
 
+def test_long_names_are_cut_in_messages():
+  _, error = _read(make_archive([member("0.7/1/" + "x" * 1000 + "\n")]))
+  assert error == f"{'0.7/1/' + 'x' * 194!r}… has characters that no run file's name has"
+
+
 def test_a_name_longer_than_any_path_is_refused():
   _, error = _read(make_archive([member("0.7/1/" + "x" * 5000)]))
-  assert error == f"{'0.7/1/' + 'x' * 54!r}… has 5,006 characters: no file's name is as long"
+  assert error == f"{'0.7/1/' + 'x' * 194!r}… has 5,006 characters: no file's name is as long"
 
 
 @pytest.mark.parametrize("again", ["0.7/1/x", "./0.7/1/x", "0.70/01/x"])
