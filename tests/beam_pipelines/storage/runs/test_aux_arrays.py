@@ -75,7 +75,7 @@ def test_what_is_encoded_is_decoded(data):
     ({"correctness_test": np.array([0, 1, 1])}, "correctness_test has 3 entries and index_test 2"),
     ({"correctness_train": np.array([0, 2])}, "correctness_train holds values other than 0 and 1"),
     ({"correctness_test": np.array([0, np.nan])}, "correctness_test holds values other than 0"),
-    ({"correctness_test": np.array(["0", "1"])}, "correctness_test holds values other than 0"),
+    ({"correctness_test": np.array(["0", "1"])}, "array correctness_test is of strings"),
     ({"index_train": np.array([3, 0])}, "index_train has 3, which is not in 0…2"),
     ({"index_removed": np.array([-1])}, "index_removed has -1, which is not in 0…2"),
     ({"index_test": np.array([0, 2])}, "index_test has 2, which is not in 0…1"),
@@ -86,7 +86,7 @@ def test_what_is_encoded_is_decoded(data):
     ({"index_test": np.array([[0, 1]])}, "array index_test has 2 dimensions"),
     ({"subsample_idx": np.array([0, 1])}, "subsample_idx and index_train are different sets"),
     ({"subsample_idx": np.array([0])}, "subsample_idx and index_train are different sets"),
-    ({"index_test": np.array([0, None])}, "cannot be read as npz: an array is of Python"),
+    ({"index_test": np.array([0, None])}, "cannot be read as npz: array index_test is of Python"),
   ],
 )
 def test_says_what_is_wrong(changes, message):
@@ -161,7 +161,7 @@ def test_the_subset_needs_no_other_array(tmp_path, arrays):
     (_npz({"subsample_idx": np.array([1.0])}), "subsample_idx is float64: it must hold integers"),
     (
       _npz({"subsample_idx": np.array([None])}),
-      "cannot be read as npz: an array is of Python objects",
+      "cannot be read as npz: array subsample_idx is of Python objects",
     ),
     (_npz({"subsample_idx": np.array([1])})[:-9], "cannot be read as npz"),
   ],
