@@ -2,6 +2,14 @@
 
 from image_datasets.dataset import ImageDataset, LabeledImages
 from image_datasets.errors import DatasetError
-from image_datasets.registry import describe_specs, load_dataset
+from image_datasets.registry import dataset_path, describe_specs, load_dataset, uses_data_dir
 
-__all__ = ["DatasetError", "ImageDataset", "LabeledImages", "describe_specs", "load_dataset"]
+__all__ = [
+  "DatasetError",
+  "ImageDataset",
+  "LabeledImages",
+  "dataset_path",
+  "describe_specs",
+  "load_dataset",
+  "uses_data_dir",
+]

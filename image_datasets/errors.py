@@ -3,8 +3,10 @@
 import contextlib
 from collections.abc import Iterator
 
+from files.errors import UsageError
 
-class DatasetError(ValueError):
+
+class DatasetError(UsageError):
   """A data set cannot be had as asked; the message is one line: what, where, what to do."""
 
 
@@ -27,5 +29,14 @@ def explained(what: str, advice: str) -> Iterator[None]:
   except DatasetError:
     raise
   except Exception as error:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-    raise DatasetError(f"{what}: {reason}; {advice}") from error
+    raise DatasetError(f"{what}: {first_line(error)}; {advice}") from error
+
+
+def first_line(error: Exception) -> str:
+  """Returns what an error says, without the path that the sentence around it names already.
+
+  What a damaged file puts into it can be shown on a terminal.
+  """
+  text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+  line = (text.strip() or type(error).__name__).splitlines()[0].rstrip(".")
+  return "".join(character if character.isprintable() else "?" for character in line)

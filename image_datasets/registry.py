@@ -17,20 +17,33 @@ class _Kind:
     usage: how its specs are written: `name`, or `name:ARGUMENT`.
     summary: what it is and, with an argument, an example.
     load: from the spec's argument and the data_dir to the data set.
+    is_path: whether the argument is a path.
+    is_in_data_dir: whether it is a name of what lies in data_dir.
   """
 
   usage: str
   summary: str
   load: Callable[[str, str | None], ImageDataset]
+  is_path: bool = False
+  is_in_data_dir: bool = False
+
+
+def _path_kind(usage: str, summary: str, load: Callable[[str], ImageDataset]) -> _Kind:
+  return _Kind(usage, summary, lambda path, _: load(path), is_path=True)
 
 
 _KINDS = {
   kind.usage.partition(":")[0]: kind
   for kind in (
     _Kind("digits", "scikit-learn's 1,797 real 8×8 digits", lambda _, __: digits.load()),
-    _Kind("tfds:NAME[:VERSION]", "TensorFlow Datasets, e.g. tfds:cifar100:3.0.2", tfds.load),
-    _Kind("idx:DIR", "MNIST's files, e.g. idx:gs://bucket/mnist", lambda path, _: idx.load(path)),
-    _Kind("npz:FILE", "a NumPy archive, e.g. npz:birds.npz", lambda path, _: npz.load(path)),
+    _Kind(
+      "tfds:NAME[:VERSION]",
+      "TensorFlow Datasets, e.g. tfds:cifar100:3.0.2",
+      tfds.load,
+      is_in_data_dir=True,
+    ),
+    _path_kind("idx:DIR[/NAME]", "MNIST's files, e.g. idx:gs://bucket/mnist", idx.load),
+    _path_kind("npz:FILE", "a NumPy archive, e.g. npz:birds.npz", npz.load),
   )
 }
 
@@ -61,6 +74,18 @@ def load_dataset(spec: str, data_dir: str | None = None) -> ImageDataset:
   if bool(argument) != (":" in kind.usage):
     raise DatasetError(f"data set {spec!r}: write {kind.usage} ({kind.summary})")
   return kind.load(argument, data_dir)
+
+
+def dataset_path(spec: str) -> str | None:
+  """Returns the path in a spec, or None: for whoever must know which machines can reach it."""
+  name, _, argument = spec.partition(":")
+  return argument if name in _KINDS and _KINDS[name].is_path and argument else None
+
+
+def uses_data_dir(spec: str) -> bool:
+  """Whether a data set lies in data_dir, which may have to be given."""
+  name, _, _ = spec.partition(":")
+  return name in _KINDS and _KINDS[name].is_in_data_dir
 
 
 def describe_specs() -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from image_datasets.dataset import ImageDataset, checked_dataset
+from image_datasets.checks import checked_dataset
+from image_datasets.dataset import ImageDataset
 from image_datasets.errors import DatasetError, explained
 
 _LOGGER = logging.getLogger(__name__)

@@ -17,6 +17,7 @@ from apache_beam.options.pipeline_options import (
 )
 
 from files.errors import UsageError
+from image_datasets import dataset_path, uses_data_dir
 
 ONE_PROCESS_PER_WORKER = "no_use_multiple_sdk_containers"
 
@@ -176,23 +177,22 @@ def _check_cloud_options(cloud: GoogleCloudOptions) -> None:
 
 
 def _dataset_paths(args: argparse.Namespace) -> dict[str, str]:
-  kind, _, argument = (args.dataset or "").partition(":")
-  if kind == "tfds" and not args.data_dir:
+  spec = args.dataset or ""
+  if uses_data_dir(spec) and not args.data_dir:
     raise UsageError(
       f"--dataset={args.dataset} on Dataflow: each worker would download it; "
       "prepare it on gs:// and say where in --data_dir"
     )
-  if kind == "tfds":
+  if uses_data_dir(spec):
     return {"--data_dir": args.data_dir}
-  return {f"--dataset={kind}": argument} if argument else {}
+  return {"--dataset": spec} if dataset_path(spec) else {}
 
 
 def _check_paths(paths: Mapping[str, str]) -> None:
   for flag, path in paths.items():
     if "://" not in path:
-      separator = ":" if "=" in flag else "="
       raise UsageError(
-        f"{flag}{separator}{path} is on this machine, where workers of Dataflow cannot reach it: "
+        f"{flag}={path} is on this machine, where workers of Dataflow cannot reach it: "
         "copy it to gs:// and give that path"
       )
 

@@ -5,7 +5,16 @@ import sys
 import numpy as np
 import pytest
 
-from image_datasets import DatasetError, describe_specs, load_dataset, registry
+from files.errors import UsageError
+from image_datasets import (
+  DatasetError,
+  dataset_path,
+  describe_specs,
+  load_dataset,
+  names,
+  registry,
+  uses_data_dir,
+)
 
 
 @pytest.fixture
@@ -22,9 +31,14 @@ def test_a_spec_is_split_at_its_first_colon(npz_path):
   assert len(dataset.train) == 100
 
 
-def test_the_examples_in_the_documentation_run():
-  assert doctest.testmod(registry).attempted
-  assert doctest.testmod(registry).failed == 0
+@pytest.mark.parametrize("module", [names, registry])
+def test_the_examples_in_the_documentation_run(module):
+  assert doctest.testmod(module).attempted
+  assert doctest.testmod(module).failed == 0
+
+
+def test_what_is_wrong_with_a_data_set_is_what_is_wrong_with_a_command():
+  assert issubclass(DatasetError, UsageError)
 
 
 def test_an_unknown_kind_lists_the_known_ones():
@@ -32,7 +46,7 @@ def test_an_unknown_kind_lists_the_known_ones():
     load_dataset("mnist")
   message = str(raised.value)
   assert message.startswith("unknown data set 'mnist': use one of ")
-  for usage in ("digits", "tfds:NAME[:VERSION]", "idx:DIR", "npz:FILE"):
+  for usage in ("digits", "tfds:NAME[:VERSION]", "idx:DIR[/NAME]", "npz:FILE"):
     assert usage in message
   for example in ("tfds:cifar100:3.0.2", "idx:gs://bucket/mnist", "npz:birds.npz"):
     assert example in message
@@ -64,10 +78,26 @@ def test_describe_specs_gives_one_line_per_kind():
   assert [line.split()[0] for line in lines] == [
     "digits",
     "tfds:NAME[:VERSION]",
-    "idx:DIR",
+    "idx:DIR[/NAME]",
     "npz:FILE",
   ]
   assert "%" not in describe_specs()  # argparse would take it for a placeholder
+
+
+@pytest.mark.parametrize(
+  ("spec", "path", "is_in_data_dir"),
+  [
+    ("digits", None, False),
+    ("tfds:cifar100:3.0.2", None, True),
+    ("idx:gs://bucket/mnist", "gs://bucket/mnist", False),
+    ("npz:a:b.npz", "a:b.npz", False),
+    ("npz:", None, False),
+    ("unknown:x", None, False),
+    ("", None, False),
+  ],
+)
+def test_specs_tell_where_their_data_lie(spec, path, is_in_data_dir):
+  assert (dataset_path(spec), uses_data_dir(spec)) == (path, is_in_data_dir)
 
 
 def test_only_tfds_imports_tensorflow(npz_path):

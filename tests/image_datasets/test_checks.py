@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from image_datasets import DatasetError
-from image_datasets.dataset import checked_dataset
+from image_datasets.checks import checked_dataset
 
 
 @pytest.fixture
@@ -61,10 +61,44 @@ def test_checked_dataset_makes_labels_int64(splits, dtype):
   np.testing.assert_array_equal(dataset.train.labels, labels)
 
 
-def test_float_images_are_refused(splits):
-  bad = with_train(splits, images=splits["train"][0] / 16)
-  with pytest.raises(DatasetError, match=r"^spec: train images are float64, not uint8: store"):
+@pytest.mark.parametrize(
+  ("convert", "dtype", "recipe"),
+  [
+    (lambda images: images / 16, "float64", r"np.rint\(images \* 255\).astype\(np.uint8\)"),
+    (lambda images: images.astype(np.float32), "float32", r"images.astype\(np.uint8\)"),
+    (lambda images: images.astype(np.int64), "int64", r"images.astype\(np.uint8\)"),
+    (lambda images: images > 8, "bool", r"images.astype\(np.uint8\)"),
+    (lambda images: images / 16 - 0.5, "float64", "whole pixel values from 0 to 255 as uint8"),
+    (lambda images: images.astype(np.uint16) * 256, "uint16", "whole pixel values"),
+    (lambda images: images * np.nan, "float64", "whole pixel values"),
+    (lambda images: images.astype("S2"), r"\|S2", "whole pixel values"),
+  ],
+)
+def test_images_of_another_dtype_are_refused_with_the_recipe(splits, convert, dtype, recipe):
+  bad = with_train(splits, images=convert(splits["train"][0]))
+  with pytest.raises(
+    DatasetError, match=f"^spec: train images are {dtype}, not uint8: store {recipe}"
+  ):
     checked_dataset("spec", **bad)
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 28, 28), (3, 32, 5), (3, 4, 4), (1, 2, 2)])
+def test_images_with_channels_first_are_refused_with_the_recipe(splits, shape):
+  first = {name: (np.zeros((len(y), *shape), np.uint8), y) for name, (_, y) in splits.items()}
+  with pytest.raises(DatasetError) as raised:
+    checked_dataset("spec", **first)
+  assert str(raised.value) == (
+    f"spec: train images have shape {(60, *shape)} with the {shape[0]} channels on axis 1: "
+    "channels come last, store np.moveaxis(images, 1, -1)"
+  )
+  last = {name: (np.moveaxis(images, 1, -1), y) for name, (images, y) in first.items()}
+  assert checked_dataset("spec", **last).image_shape == (*shape[1:], shape[0])
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 3), (3, 5, 1), (1, 8, 3), (3, 5, 4), (1, 128, 2)])
+def test_images_that_may_have_channels_last_are_read_so(splits, shape):
+  images = {name: (np.zeros((len(y), *shape), np.uint8), y) for name, (_, y) in splits.items()}
+  assert checked_dataset("spec", **images).image_shape == shape
 
 
 @pytest.mark.parametrize("shape", [(60, 64), (60, 8, 0), (60, 2, 2, 4, 4)])
@@ -80,10 +114,56 @@ def test_float_labels_are_refused(splits):
     checked_dataset("spec", **bad)
 
 
-def test_one_hot_labels_are_refused(splits):
-  bad = with_train(splits, labels=np.eye(10, dtype=int)[splits["train"][1]])
-  with pytest.raises(DatasetError, match=r"train labels are int64 of shape \(60, 10\)"):
+@pytest.mark.parametrize("dtype", [np.int64, np.float32, bool])
+def test_one_hot_labels_are_refused_with_the_recipe(splits, dtype):
+  bad = with_train(splits, labels=np.eye(10, dtype=dtype)[splits["train"][1]])
+  with pytest.raises(
+    DatasetError,
+    match=r"train labels are \w+ of shape \(60, 10\), one column for each class: "
+    r"store labels.argmax\(axis=1\)",
+  ):
     checked_dataset("spec", **bad)
+
+
+def test_several_labels_each_are_refused_with_the_reason(splits):
+  bad = with_train(splits, labels=np.tile([0, 1, 1, 0, 1], (60, 1)))
+  with pytest.raises(
+    DatasetError,
+    match=r"train labels are int64 of shape \(60, 5\), several for each example: scores need one",
+  ):
+    checked_dataset("spec", **bad)
+
+
+def test_labels_in_a_column_are_the_same_as_in_a_row(splits):
+  dataset = checked_dataset("spec", **with_train(splits, labels=splits["train"][1][:, np.newaxis]))
+  np.testing.assert_array_equal(dataset.train.labels, splits["train"][1])
+
+
+def test_names_as_labels_are_refused_with_the_recipe(splits):
+  bad = with_train(splits, labels=np.array(["cat", "dog"] * 30))
+  with pytest.raises(
+    DatasetError, match=r"labels are <U3 of shape \(60,\): give integers of shape \[n\]; np.unique"
+  ):
+    checked_dataset("spec", **bad)
+
+
+@pytest.mark.parametrize("label", [10**6, 2**62, 2**63 + 5])
+def test_labels_that_count_no_classes_are_refused_before_each_gets_a_name(splits, label):
+  labels = splits["train"][1].astype(np.uint64)
+  labels[7] = label
+  with pytest.raises(DatasetError, match=f"train label {label} of example 7 is no number of a cl"):
+    checked_dataset("spec", **with_train(splits, labels=labels))
+
+
+def test_a_number_of_classes_beyond_reason_is_refused(splits):
+  with pytest.raises(DatasetError, match=r"^spec: 1000000000000 classes: give at most 1000000$"):
+    checked_dataset("spec", **splits, num_classes=10**12)
+
+
+def test_warnings_of_the_reader_come_first(splits):
+  dataset = checked_dataset("spec", **splits, num_classes=11, pixel_max=16, warnings=["spec: old"])
+  assert dataset.warnings[0] == "spec: old"
+  assert [text.startswith("spec: of 11 classes") for text in dataset.warnings] == [False, True]
 
 
 def test_counts_that_differ_are_refused(splits):
