@@ -46,7 +46,7 @@ def test_an_unknown_kind_lists_the_known_ones():
     load_dataset("mnist")
   message = str(raised.value)
   assert message.startswith("unknown data set 'mnist': use one of ")
-  for usage in ("digits", "tfds:NAME[:VERSION]", "idx:DIR[/NAME]", "npz:FILE"):
+  for usage in ("digits", "tfds:NAME[:VERSION]", "idx:DIR[/NAME]", "cifar:DIR", "npz:FILE"):
     assert usage in message
   for example in ("tfds:cifar100:3.0.2", "idx:gs://bucket/mnist", "npz:birds.npz"):
     assert example in message
@@ -61,7 +61,7 @@ def test_an_unknown_kind_suggests_a_near_one(spec, near):
     load_dataset(spec)
 
 
-@pytest.mark.parametrize("kind", ["tfds", "idx", "npz"])
+@pytest.mark.parametrize("kind", ["tfds", "idx", "cifar", "npz"])
 @pytest.mark.parametrize("end", ["", ":"])
 def test_a_missing_argument_is_asked_for(kind, end):
   with pytest.raises(DatasetError, match=f"^data set '{kind}{end}': write {kind}:[A-Z]+.* e.g. "):
@@ -79,6 +79,7 @@ def test_describe_specs_gives_one_line_per_kind():
     "digits",
     "tfds:NAME[:VERSION]",
     "idx:DIR[/NAME]",
+    "cifar:DIR",
     "npz:FILE",
   ]
   assert "%" not in describe_specs()  # argparse would take it for a placeholder
@@ -90,6 +91,7 @@ def test_describe_specs_gives_one_line_per_kind():
     ("digits", None, False),
     ("tfds:cifar100:3.0.2", None, True),
     ("idx:gs://bucket/mnist", "gs://bucket/mnist", False),
+    ("cifar:data", "data", False),
     ("npz:a:b.npz", "a:b.npz", False),
     ("npz:", None, False),
     ("unknown:x", None, False),
