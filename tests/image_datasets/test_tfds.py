@@ -108,9 +108,30 @@ def test_an_unknown_name_is_refused(tmp_path):
     load_dataset("tfds:mnits", data_dir=str(tmp_path))
 
 
-def test_an_unknown_version_is_refused(tmp_path):
-  with pytest.raises(DatasetError, match=r"version 9\.9\.9, only: 3\.0\.1; see https://"):
+def test_an_unknown_version_of_what_tfds_has_code_for_is_refused(tmp_path):
+  with pytest.raises(
+    DatasetError,
+    match=rf"^tfds:mnist:9.9.9 in {tmp_path}: has no version 9\.9\.9, only 3\.0\.1: "
+    r"write tfds:mnist:3\.0\.1$",
+  ):
     load_dataset("tfds:mnist:9.9.9", data_dir=str(tmp_path))
+
+
+def test_an_unknown_version_of_what_is_prepared_is_refused(tmp_path, splits):
+  for version in ("1.0.0", "1.2.0"):
+    prepare(tmp_path, splits, version=version)
+  with pytest.raises(
+    DatasetError,
+    match=rf"^tfds:tiny_digits:2.0.0 in {tmp_path}: has no version 2\.0\.0, only 1\.0\.0, 1\.2\.0: "
+    r"write tfds:tiny_digits:1\.2\.0$",
+  ):
+    load_dataset("tfds:tiny_digits:2.0.0", data_dir=str(tmp_path))
+  assert len(load_dataset("tfds:tiny_digits:1.0.0", data_dir=str(tmp_path)).train) == 70
+
+
+def test_an_unknown_name_with_a_version_is_refused(tmp_path):
+  with pytest.raises(DatasetError, match=f"^tfds:mnits:1.0.0 in {tmp_path}: .* not found; see htt"):
+    load_dataset("tfds:mnits:1.0.0", data_dir=str(tmp_path))
 
 
 def test_data_that_cannot_be_prepared_is_announced_and_refused(tmp_path, caplog):
