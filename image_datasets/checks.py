@@ -77,6 +77,11 @@ def _labeled_images(where: str, images: np.ndarray, labels: np.ndarray) -> Label
   """Returns one split with its channel axis, read-only."""
   _check_images(where, images)
   labels = _one_label_each(where, labels)
+  if len(images) != len(labels) == images.shape[-1]:
+    raise DatasetError(
+      f"{where} images have shape {images.shape} with the {len(labels)} examples on the last axis: "
+      "store np.moveaxis(images, -1, 0)"
+    )
   if len(images) != len(labels):
     raise DatasetError(f"{where} has {len(images)} images but {len(labels)} labels: give one each")
   if not len(images):
@@ -102,7 +107,7 @@ def _check_images(where: str, images: np.ndarray) -> None:
   if images.ndim not in (3, 4) or 0 in images.shape[1:]:
     raise DatasetError(
       f"{where} images have shape {images.shape}: "
-      "give [n, height, width] or [n, height, width, channels]"
+      f"give [n, height, width] or [n, height, width, channels]{_recipe_for_shape(images.shape)}"
     )
   if images.ndim == 4 and _has_channels_first(images.shape):
     raise DatasetError(
@@ -120,6 +125,14 @@ def _recipe_for_uint8(images: np.ndarray) -> str:
     if low >= 0 and high <= 255 and (images.dtype.kind != "f" or not np.any(images % 1)):
       return "store images.astype(np.uint8)"
   return "store whole pixel values from 0 to 255 as uint8"
+
+
+def _recipe_for_shape(shape: tuple[int, ...]) -> str:
+  """Says how images that lie in rows become squares, if they can."""
+  side = math.isqrt(shape[1]) if len(shape) == 2 else 0
+  if not side or side**2 != shape[1]:
+    return ""
+  return f", as images.reshape(-1, {side}, {side}) is if they are grey"
 
 
 def _has_channels_first(shape: tuple[int, ...]) -> bool:

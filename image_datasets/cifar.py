@@ -13,7 +13,7 @@ import files
 from image_datasets.checks import checked_dataset
 from image_datasets.dataset import ImageDataset
 from image_datasets.errors import DatasetError, explained
-from image_datasets.members import ADVICE
+from image_datasets.members import ADVICE, list_names
 from image_datasets.pickles import as_uint8_array, read_pickle
 
 _SHAPE = (3, 32, 32)  # as stored; the red plane first, each row by row
@@ -86,6 +86,10 @@ def _find(directory: str) -> tuple[str, _Version]:
     specs = ", ".join(f"cifar:{place}" for place, _ in found)
     raise DatasetError(f"{directory}: holds {len(found)} versions of CIFAR; choose one of {specs}")
   if not found:
+    if files.exists(directory) and not list_names(directory):
+      raise DatasetError(
+        f"{directory}: is a file, or empty: give the directory that holds all files"
+      )
     known = ", ".join(version.directory for version in _VERSIONS)
     raise DatasetError(f"{directory}: is and holds none of {known}; {ADVICE}")
   return found[0]

@@ -13,10 +13,15 @@ _CHUNK = 4096
 def find_doubts(dataset: ImageDataset) -> Iterator[str]:
   """Yields a sentence for each thing that is likely a mistake: what, where, what to do.
 
-  The pixels are read once.
+  Each looks at all images or labels; 60,000 images of 28×28 take a tenth of a second.
   """
-  for doubt in (*_of_channels(dataset), *_of_classes(dataset), *_of_pixels(dataset)):
-    yield f"{dataset.spec}: {doubt}"
+  for find in (_of_channels, _of_classes, _of_brightness, _of_copies):
+    for doubt in find(dataset):
+      yield f"{dataset.spec}: {doubt}"
+
+
+def _splits(dataset: ImageDataset) -> dict[str, LabeledImages]:
+  return {"training": dataset.train, "test": dataset.test}
 
 
 def _of_channels(dataset: ImageDataset) -> Iterator[str]:
@@ -51,33 +56,39 @@ def _of_classes(dataset: ImageDataset) -> Iterator[str]:
     yield "no two training examples share a class: are the labels numbers of examples?"
 
 
-def _of_pixels(dataset: ImageDataset) -> Iterator[str]:
-  brightest = max(int(split.images.max()) for split in (dataset.train, dataset.test))
-  if brightest > dataset.pixel_max:
+def _of_brightness(dataset: ImageDataset) -> Iterator[str]:
+  pixel_max = dataset.pixel_max
+  brightest = {name: int(split.images.max()) for name, split in _splits(dataset).items()}
+  if (reached := max(brightest.values())) > pixel_max:
     yield (
-      f"pixels reach {brightest} where {dataset.pixel_max:g} normalises to 1: "
-      "check the pixel value that means 1"
+      f"pixels reach {reached} where {pixel_max:g} normalises to 1: check the pixel value that "
+      "means 1"
     )
-  elif 4 * brightest < dataset.pixel_max:
+  if dark := [name for name, value in brightest.items() if 4 * value < pixel_max]:
+    which = f"{dark[0]} " if len(dark) == 1 else ""
     yield (
-      f"no pixel exceeds {brightest} where {dataset.pixel_max:g} normalises to 1, so models see "
-      "almost black: give the pixel value that means 1, or scale up before rounding to uint8"
+      f"no {which}pixel exceeds {max(brightest[name] for name in dark)} where {pixel_max:g} "
+      "normalises to 1, so models see almost black: give the pixel value that means 1, or scale up "
+      "before rounding to uint8"
     )
+
+
+def _of_copies(dataset: ImageDataset) -> Iterator[str]:
   hashes: dict[str, list[int]] = {}
-  for name, split in (("training", dataset.train), ("test", dataset.test)):
+  for name, split in _splits(dataset).items():
     is_constant, hashes[name] = _examine(split)
     if constant := _some(np.flatnonzero(is_constant)):
       yield (
         f"{name} images of one value throughout, at {constant}: are they missing, or cut off while "
         "they were converted?"
       )
-  train, total = set(hashes["training"]), len(hashes["test"])
-  if 2 * len(train) <= len(dataset.train):
+  known, total = set(hashes["training"]), len(hashes["test"])
+  if 2 * len(known) <= len(dataset.train):
     yield (
-      f"{len(dataset.train)} training images are only {len(train)} different ones: what has a copy "
+      f"{len(dataset.train)} training images are only {len(known)} different ones: what has a copy "
       "is not held out, and looks as if it were never memorized"
     )
-  seen = sum(pixels in train for pixels in hashes["test"])
+  seen = sum(pixels in known for pixels in hashes["test"])
   if 2 * seen >= total:
     yield (
       f"{seen} of {total} test images are training images too: test accuracy and influence then "

@@ -7,7 +7,13 @@ from files.errors import UsageError
 
 
 class DatasetError(UsageError):
-  """A data set cannot be had as asked; the message is one line: what, where, what to do."""
+  """A data set cannot be had as asked; the message is one line: what, where, what to do.
+
+  It can be shown on any terminal, whatever a name in a damaged file puts into it.
+  """
+
+  def __init__(self, message: str):
+    super().__init__("".join(c if c.isprintable() else "?" for c in message))
 
 
 @contextlib.contextmanager
@@ -33,10 +39,6 @@ def explained(what: str, advice: str) -> Iterator[None]:
 
 
 def first_line(error: Exception) -> str:
-  """Returns what an error says, without the path that the sentence around it names already.
-
-  What a damaged file puts into it can be shown on a terminal.
-  """
+  """Returns what an error says, without the path that the sentence around it names already."""
   text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-  line = (text.strip() or type(error).__name__).splitlines()[0].rstrip(".")
-  return "".join(character if character.isprintable() else "?" for character in line)
+  return (text.strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -7,11 +7,23 @@ from collections.abc import Callable, Iterable, Sequence
 
 import files
 from image_datasets.errors import DatasetError, explained
-from image_datasets.names import NEEDED, Groups, Slot, complete_groups, missing_slots, sort_by_slot
+from image_datasets.names import (
+  NEEDED,
+  Groups,
+  Slot,
+  complete_groups,
+  missing_slots,
+  recognize,
+  sort_by_slot,
+)
 
 ADVICE = "check the path and your access to it"
 
-_OTHERS = {r".+[-.]idx\d-ubyte(\.gz)?": "idx", r"data_batch_1(\.bin)?": "cifar"}
+_OTHERS = {
+  r".+[-.]idx\d-ubyte(\.gz)?": "idx",
+  r"data_batch_1(\.bin)?": "cifar",
+  r"(.+)\.np[yz]": "npz",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,10 +68,17 @@ def find_members(path: str, naming: Naming) -> Members:
     DatasetError: there is none, a file of it is missing, or there are several to choose from.
   """
   with explained(path, ADVICE):
-    names = [info.name for info in files.list_files(path)]
-    if names:
+    if names := list_names(path):
       return _from_listing(path.rstrip("/"), names, naming)
     return _from_prefix(path.rstrip("/"), naming)
+
+
+def list_names(path: str) -> list[str]:
+  """Returns the paths of all files below a directory; of what is none, or not there, nothing."""
+  try:
+    return [info.name for info in files.list_files(path)]
+  except NotADirectoryError:
+    return []
 
 
 def _from_listing(directory: str, names: Sequence[str], naming: Naming) -> Members:
@@ -83,6 +102,8 @@ def _from_prefix(path: str, naming: Naming) -> Members:
   }
   found = {slot: next(filter(files.exists, paths), None) for slot, paths in candidates.items()}
   paths = {slot: existing for slot, existing in found.items() if existing is not None}
+  if not paths and files.exists(path):
+    raise DatasetError(f"{path}: is a file, or empty: give the directory that holds all four files")
   if not paths:
     raise DatasetError(f"{path}: there is no such directory, nor files named so; {ADVICE}")
   if missing := missing_slots(paths):
@@ -108,7 +129,7 @@ def _meant_spec(directory: str, names: Sequence[str], naming: Naming) -> str | N
     if parent and naming.stem(file) is not None:
       return f"{naming.kind}:{files.join(directory, parent)}"
     for pattern, kind in _OTHERS.items():
-      if re.fullmatch(pattern, file):
+      if (match := re.fullmatch(pattern, file)) and (kind != "npz" or recognize(match[1])):
         return f"{kind}:{files.join(directory, parent) if parent else directory}"
     if file.endswith(".npz"):
       return f"npz:{files.join(directory, name)}"

@@ -12,7 +12,7 @@ from files.npz import NUMBERS, STRINGS, NpzError, list_arrays, read_array, read_
 from image_datasets.checks import checked_dataset
 from image_datasets.dataset import ImageDataset
 from image_datasets.errors import DatasetError, explained
-from image_datasets.members import ADVICE, Naming, find_members
+from image_datasets.members import ADVICE, Naming, find_members, list_names
 from image_datasets.names import NEEDED, Slot, complete_groups, missing_slots, sort_by_slot
 
 # The names that the documentation gives, which come before all others.
@@ -48,7 +48,7 @@ def load(path: str) -> ImageDataset:
       make a data set.
   """
   with explained(path, ADVICE):
-    is_file = path.endswith((".npz", ".gz")) or (files.exists(path) and not files.list_files(path))
+    is_file = path.endswith((".npz", ".gz")) or (files.exists(path) and not list_names(path))
   return _load_archive(path) if is_file else _load_directory(path)
 
 
@@ -119,14 +119,18 @@ def _choose_names(keys: Sequence[str], path: str) -> dict[Slot, str]:
   if not complete:
     lacking = ", ".join(_OWN[slot] for slot in missing_slots(groups.get("", ())))
     raise DatasetError(
-      f"{path}: has no {lacking}, only {', '.join(keys) or 'nothing'}: "
+      f"{path}: has no {lacking}, only {_some(keys) or 'nothing'}: "
       f"name the arrays {', '.join(_OWN.values())}"
     )
   if len(complete) > 1:
     raise DatasetError(
-      f"{path}: holds {len(complete)} data sets, {', '.join(complete)}: write each to a file"
+      f"{path}: holds {len(complete)} data sets, {_some(complete)}: write each to a file"
     )
   return {slot: _pick(path, slot, names) for slot, names in groups[complete[0]].items()}
+
+
+def _some(names: Sequence[str]) -> str:
+  return ", ".join([*(name[:40] for name in names[:8]), *["…"] * (len(names) > 8)])
 
 
 def _pick(where: str, slot: Slot, names: Sequence[str]) -> str:

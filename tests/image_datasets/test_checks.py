@@ -114,6 +114,20 @@ def test_float_labels_are_refused(splits):
     checked_dataset("spec", **bad)
 
 
+def test_images_in_rows_are_refused_with_the_recipe(splits):
+  bad = with_train(splits, images=splits["train"][0].reshape(60, 64))
+  with pytest.raises(DatasetError, match=r"channels\], as images.reshape\(-1, 8, 8\) is if they"):
+    checked_dataset("spec", **bad)
+
+
+def test_images_along_the_last_axis_are_refused_with_the_recipe(splits):
+  bad = with_train(splits, images=np.moveaxis(splits["train"][0], 0, -1))
+  with pytest.raises(
+    DatasetError, match=r"\(8, 8, 60\) with the 60 examples on the last axis: store np.moveaxis\(im"
+  ):
+    checked_dataset("spec", **bad)
+
+
 @pytest.mark.parametrize("dtype", [np.int64, np.float32, bool])
 def test_one_hot_labels_are_refused_with_the_recipe(splits, dtype):
   bad = with_train(splits, labels=np.eye(10, dtype=dtype)[splits["train"][1]])

@@ -139,10 +139,19 @@ def test_several_versions_are_to_choose_from(tmp_path, images, labels):
 
 
 def test_a_directory_without_any_is_refused(tmp_path):
+  (tmp_path / "notes").touch()
   with pytest.raises(
     DatasetError, match=f"^{tmp_path}: is and holds none of cifar-10-batches-py, .*; check the path"
   ):
     cifar.load(str(tmp_path))
+
+
+def test_a_single_file_is_refused(tmp_path, images, labels):
+  write_python(tmp_path, images, labels)
+  with pytest.raises(
+    DatasetError, match="data_batch_1: is a file, or empty: give the directory th"
+  ):
+    cifar.load(f"{tmp_path}/data_batch_1")
 
 
 def test_an_archive_is_to_be_unpacked():

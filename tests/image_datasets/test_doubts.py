@@ -87,6 +87,12 @@ def test_pixels_far_below_the_one_that_means_1(splits, scale, brightest):
   assert texts[0].startswith(f"no pixel exceeds {brightest} where 255 normalises to 1, so models")
 
 
+@pytest.mark.parametrize(("name", "called"), [("train", "training"), ("test", "test")])
+def test_pixels_of_one_split_far_below_those_of_the_other(splits, name, called):
+  text, *_ = doubts(replaced(splits, **{f"{name}_images": splits[name][0] // 16}))
+  assert text.startswith(f"no {called} pixel exceeds 1 where 16 normalises to 1, so models see")
+
+
 def test_pixels_above_the_one_that_means_1(splits):
   (text,) = doubts(splits, pixel_max=1)
   assert text.startswith("pixels reach 16 where 1 normalises to 1: check the pixel value that")

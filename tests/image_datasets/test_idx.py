@@ -77,6 +77,14 @@ def test_a_missing_directory_is_named(tmp_path):
     idx.load(f"{tmp_path}/mnist")
 
 
+def test_a_single_file_is_refused(tmp_path, arrays):
+  write(tmp_path, arrays)
+  with pytest.raises(
+    DatasetError, match="train-images-idx3-ubyte: is a file, or empty: give the directory that ho"
+  ):
+    idx.load(f"{tmp_path}/train-images-idx3-ubyte")
+
+
 def test_a_directory_that_holds_the_one_that_was_meant(tmp_path, arrays):
   (tmp_path / "MNIST" / "raw").mkdir(parents=True)
   write(tmp_path / "MNIST" / "raw", arrays)

@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from image_datasets import DatasetError, npz
+from image_datasets import DatasetError, load_dataset, npz
 
 
 @pytest.fixture
@@ -169,6 +169,12 @@ def test_a_directory_without_them_says_what_was_meant(tmp_path, arrays):
     npz.load(str(tmp_path))
 
 
+def test_a_directory_of_arrays_is_meant_where_mnists_files_are_asked_for(tmp_path, arrays):
+  write_directory(tmp_path, arrays, "kmnist-", np.savez)
+  with pytest.raises(DatasetError, match=rf"; did you mean npz:{tmp_path}\?$"):
+    load_dataset(f"idx:{tmp_path}")
+
+
 def test_a_file_of_several_arrays_where_one_is_expected_is_refused(tmp_path, arrays):
   write_directory(tmp_path, arrays, "", np.savez)
   np.savez(tmp_path / "test-labels.npz", arrays["test__label"], more=1)
@@ -218,6 +224,15 @@ def test_a_missing_array_is_named(path, arrays):
     match=f"^{path}: has no train__image, test__label, only train__label, test__image: name",
   ):
     npz.load(str(path))
+
+
+def test_names_that_are_many_and_unprintable_are_shown_in_one_short_line(path):
+  np.savez(path, **{f"a\n\x1b[31m{i}" + 100 * "x": i for i in range(100)})
+  with pytest.raises(DatasetError) as raised:
+    npz.load(str(path))
+  message = str(raised.value)
+  assert message.isprintable()
+  assert len(message) < 1000
 
 
 def test_an_empty_archive_is_refused(path):
