@@ -123,11 +123,13 @@ def _incomplete(directory: str, names: Sequence[str], groups: Groups, naming: Na
 
 
 def _meant_spec(directory: str, names: Sequence[str], naming: Naming) -> str | None:
-  """Returns a spec for something else that a directory holds."""
+  """Returns a spec for something else that a directory holds, of the same kind if there is such."""
   for name in names:
     parent, file = posixpath.split(name)
     if parent and naming.stem(file) is not None:
       return f"{naming.kind}:{files.join(directory, parent)}"
+  for name in names:
+    parent, file = posixpath.split(name)
     for pattern, kind in _OTHERS.items():
       if (match := re.fullmatch(pattern, file)) and (kind != "npz" or recognize(match[1])):
         return f"{kind}:{files.join(directory, parent) if parent else directory}"

@@ -1,6 +1,7 @@
 import doctest
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,6 +101,15 @@ def test_describe_specs_gives_one_line_per_kind():
 )
 def test_specs_tell_where_their_data_lie(spec, path, is_in_data_dir):
   assert (dataset_path(spec), uses_data_dir(spec)) == (path, is_in_data_dir)
+
+
+def test_the_page_explains_each_kind():
+  page = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text()
+  for line in describe_specs().splitlines():
+    usage = line.split()[0]
+    kind = usage.partition(":")[0]
+    assert f"| `{usage}` |" in page
+    assert f"\n## {usage}\n\n```sh\nheldout train --dataset={kind}" in page
 
 
 def test_only_tfds_imports_tensorflow(npz_path):
