@@ -20,6 +20,21 @@ def find_doubts(dataset: ImageDataset) -> Iterator[str]:
       yield f"{dataset.spec}: {doubt}"
 
 
+def left_out(spec: str, validation: str | None) -> tuple[str, ...]:
+  """Returns the sentence about a validation split that is there but not read; None: there is none.
+
+  Args:
+    spec: of the data set.
+    validation: what the split is called.
+  """
+  if validation is None:
+    return ()
+  return (
+    f"{spec}: the validation split {validation} is left out: examples are counted in the training "
+    "split alone; concatenate both and write them again if models are to train on both",
+  )
+
+
 def _splits(dataset: ImageDataset) -> dict[str, LabeledImages]:
   return {"training": dataset.train, "test": dataset.test}
 

@@ -13,9 +13,10 @@ from files import inflate
 from image_datasets import emnist
 from image_datasets.checks import checked_dataset
 from image_datasets.dataset import ImageDataset
+from image_datasets.doubts import left_out
 from image_datasets.errors import DatasetError, explained
 from image_datasets.members import ADVICE, Naming, find_members
-from image_datasets.names import NEEDED, Slot, recognize
+from image_datasets.names import NEEDED, VALIDATION, Slot, recognize
 
 _DIMENSIONS = {"images": (3, 4), "labels": (1,)}
 _UNSIGNED_BYTE = 0x08
@@ -51,6 +52,7 @@ def load(path: str) -> ImageDataset:
     test=(arrays[Slot("test", "images")], arrays[Slot("test", "labels")]),
     num_classes=len(names) if names else None,
     class_names=names,
+    warnings=left_out(f"idx:{path}", members.paths.get(VALIDATION)),
   )
 
 

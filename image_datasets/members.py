@@ -69,7 +69,7 @@ def find_members(path: str, naming: Naming) -> Members:
   """
   with explained(path, ADVICE):
     if names := list_names(path):
-      return _from_listing(path.rstrip("/"), names, naming)
+      return _from_listing(path.rstrip("/") or "/", names, naming)
     return _from_prefix(path.rstrip("/"), naming)
 
 

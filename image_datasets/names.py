@@ -31,6 +31,7 @@ class Slot(NamedTuple):
 
 
 NEEDED = tuple(Slot(split, role) for split in ("train", "test") for role in ("images", "labels"))
+VALIDATION = Slot("validation", "images")
 
 
 def recognize(name: str) -> tuple[str, Slot] | None:

@@ -11,9 +11,17 @@ from files import inflate
 from files.npz import NUMBERS, STRINGS, NpzError, list_arrays, read_array, read_arrays
 from image_datasets.checks import checked_dataset
 from image_datasets.dataset import ImageDataset
+from image_datasets.doubts import left_out
 from image_datasets.errors import DatasetError, explained
 from image_datasets.members import ADVICE, Naming, find_members, list_names
-from image_datasets.names import NEEDED, Slot, complete_groups, missing_slots, sort_by_slot
+from image_datasets.names import (
+  NEEDED,
+  VALIDATION,
+  Slot,
+  complete_groups,
+  missing_slots,
+  sort_by_slot,
+)
 
 # The names that the documentation gives, which come before all others.
 _OWN = {slot: f"{slot.split}__{slot.role.removesuffix('s')}" for slot in NEEDED}
@@ -78,16 +86,12 @@ def _make_dataset(
   path: str, arrays: Mapping[Slot, np.ndarray], names: Mapping[Slot, str], **options: Any
 ) -> ImageDataset:
   """Returns the data set of four arrays; `names` says what else there is."""
-  spec, validation = f"npz:{path}", names.get(Slot("validation", "images"))
-  warnings = [
-    f"{spec}: the validation split {validation} is left out: examples are counted in the training "
-    "split alone; concatenate both and write them again if models are to train on both"
-  ]
+  spec = f"npz:{path}"
   return checked_dataset(
     spec,
     train=(arrays[Slot("train", "images")], arrays[Slot("train", "labels")]),
     test=(arrays[Slot("test", "images")], arrays[Slot("test", "labels")]),
-    warnings=warnings if validation else (),
+    warnings=left_out(spec, names.get(VALIDATION)),
     **options,
   )
 

@@ -12,6 +12,7 @@ import numpy as np
 import files
 from image_datasets.checks import checked_dataset
 from image_datasets.dataset import ImageDataset
+from image_datasets.doubts import left_out
 from image_datasets.errors import DatasetError, explained
 
 _LOGGER = logging.getLogger(__name__)
@@ -49,7 +50,12 @@ def load(name: str, data_dir: str | None = None) -> ImageDataset:
     with explained(f"{spec} in {builder.data_dir}", "delete that directory and prepare it again"):
       train, test = (_read_split(builder, split) for split in ("train", "test"))
   return checked_dataset(
-    spec, train=train, test=test, num_classes=label.num_classes, class_names=label.names
+    spec,
+    train=train,
+    test=test,
+    num_classes=label.num_classes,
+    class_names=label.names,
+    warnings=left_out(spec, "validation" if "validation" in builder.info.splits else None),
   )
 
 

@@ -77,6 +77,16 @@ def test_a_missing_directory_is_named(tmp_path):
     idx.load(f"{tmp_path}/mnist")
 
 
+def test_a_validation_split_is_left_out_with_a_warning(tmp_path, arrays):
+  validation = {"val-images": arrays["t10k-images"], "val-labels": arrays["t10k-labels"]}
+  write(tmp_path, arrays | validation)
+  dataset = idx.load(str(tmp_path))
+  assert len(dataset.train) == 60
+  assert dataset.warnings[0].startswith(
+    f"idx:{tmp_path}: the validation split {tmp_path}/val-images-idx3-ubyte is left out: examples"
+  )
+
+
 def test_a_single_file_is_refused(tmp_path, arrays):
   write(tmp_path, arrays)
   with pytest.raises(

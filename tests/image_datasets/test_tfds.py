@@ -154,6 +154,15 @@ def test_data_that_cannot_be_prepared_is_announced_and_refused(tmp_path, caplog)
   ]
 
 
+def test_a_validation_split_is_left_out_with_a_warning(tmp_path, splits):
+  prepare(tmp_path, {**splits, "validation": splits["test"]})
+  dataset = load_dataset("tfds:tiny_digits", data_dir=str(tmp_path))
+  assert len(dataset.train) == 70
+  assert dataset.warnings[0].startswith(
+    "tfds:tiny_digits: the validation split validation is left out: examples are counted in"
+  )
+
+
 def test_a_missing_split_is_named(tmp_path, splits):
   prepare(tmp_path, {"train": splits["train"], "validation": splits["test"]})
   with pytest.raises(DatasetError, match="has no split test, only train, validation: choose"):
