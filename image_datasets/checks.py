@@ -53,8 +53,8 @@ def checked_dataset(
     )
   if num_classes is None:
     num_classes = 1 + max(int(split.labels.max()) for split in (train_split, test_split))
-  if num_classes > _MOST_CLASSES:
-    raise DatasetError(f"{spec}: {num_classes} classes: give at most {_MOST_CLASSES}")
+  if not 1 <= num_classes <= _MOST_CLASSES:
+    raise DatasetError(f"{spec}: {num_classes} classes: give 1 to {_MOST_CLASSES:,}")
   _check_labels(f"{spec}: train", train_split.labels, num_classes)
   _check_labels(f"{spec}: test", test_split.labels, num_classes)
   if not (math.isfinite(pixel_max) and pixel_max > 0):
@@ -154,6 +154,8 @@ def _one_label_each(where: str, labels: np.ndarray) -> np.ndarray:
   found = f"{where} labels are {labels.dtype} of shape {labels.shape}"
   if labels.ndim == 2 and _is_one_hot(labels):
     raise DatasetError(f"{found}, one column for each class: store labels.argmax(axis=1)")
+  if labels.ndim == 2 and len(labels) == 1:
+    raise DatasetError(f"{found}, all in one row: store labels[0]")
   if labels.ndim == 2 and labels.dtype.kind in "biuf":
     raise DatasetError(
       f"{found}, several for each example: scores need one class each, so store one column, "

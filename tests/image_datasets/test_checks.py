@@ -153,6 +153,12 @@ def test_labels_in_a_column_are_the_same_as_in_a_row(splits):
   np.testing.assert_array_equal(dataset.train.labels, splits["train"][1])
 
 
+def test_labels_in_a_row_of_a_matrix_are_refused_with_the_recipe(splits):
+  bad = with_train(splits, labels=splits["train"][1][np.newaxis])
+  with pytest.raises(DatasetError, match=r"\(1, 60\), all in one row: store labels\[0\]$"):
+    checked_dataset("spec", **bad)
+
+
 def test_names_as_labels_are_refused_with_the_recipe(splits):
   bad = with_train(splits, labels=np.array(["cat", "dog"] * 30))
   with pytest.raises(
@@ -169,9 +175,10 @@ def test_labels_that_count_no_classes_are_refused_before_each_gets_a_name(splits
     checked_dataset("spec", **with_train(splits, labels=labels))
 
 
-def test_a_number_of_classes_beyond_reason_is_refused(splits):
-  with pytest.raises(DatasetError, match=r"^spec: 1000000000000 classes: give at most 1000000$"):
-    checked_dataset("spec", **splits, num_classes=10**12)
+@pytest.mark.parametrize("number", [10**12, 0, -3])
+def test_a_number_of_classes_beyond_reason_is_refused(splits, number):
+  with pytest.raises(DatasetError, match=f"^spec: {number} classes: give 1 to 1,000,000$"):
+    checked_dataset("spec", **splits, num_classes=number)
 
 
 def test_warnings_of_the_reader_come_first(splits):
