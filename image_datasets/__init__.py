@@ -2,7 +2,7 @@
 
 from image_datasets.dataset import ImageDataset, LabeledImages
 from image_datasets.errors import DatasetError
-from image_datasets.registry import dataset_path, describe_specs, load_dataset, uses_data_dir
+from image_datasets.registry import dataset_path, describe_specs, is_in_data_dir, load_dataset
 
 __all__ = [
   "DatasetError",
@@ -10,6 +10,6 @@ __all__ = [
   "LabeledImages",
   "dataset_path",
   "describe_specs",
+  "is_in_data_dir",
   "load_dataset",
-  "uses_data_dir",
 ]

@@ -77,14 +77,20 @@ def load_dataset(spec: str, data_dir: str | None = None) -> ImageDataset:
   return kind.load(argument, data_dir)
 
 
-def dataset_path(spec: str) -> str | None:
-  """Returns the path in a spec, or None: for whoever must know which machines can reach it."""
+def dataset_path(spec: str, data_dir: str | None = None) -> str | None:
+  """Returns where the files of a data set are read, so far as the arguments say.
+
+  None if they name no place: the data set comes with a package, or, with `is_in_data_dir`, lies
+  where TensorFlow Datasets keeps its own.
+  """
   name, _, argument = spec.partition(":")
-  return argument if name in _KINDS and _KINDS[name].is_path and argument else None
+  if is_in_data_dir(spec):
+    return data_dir
+  return argument or None if name in _KINDS and _KINDS[name].is_path else None
 
 
-def uses_data_dir(spec: str) -> bool:
-  """Whether a data set lies in data_dir, which may have to be given."""
+def is_in_data_dir(spec: str) -> bool:
+  """Whether a data set's files lie below data_dir."""
   name, _, _ = spec.partition(":")
   return name in _KINDS and _KINDS[name].is_in_data_dir
 

@@ -17,7 +17,7 @@ from apache_beam.options.pipeline_options import (
 )
 
 from files.errors import UsageError
-from image_datasets import dataset_path, uses_data_dir
+from image_datasets import dataset_path, is_in_data_dir
 
 ONE_PROCESS_PER_WORKER = "no_use_multiple_sdk_containers"
 
@@ -178,21 +178,24 @@ def _check_cloud_options(cloud: GoogleCloudOptions) -> None:
 
 def _dataset_paths(args: argparse.Namespace) -> dict[str, str]:
   spec = args.dataset or ""
-  if uses_data_dir(spec) and not args.data_dir:
+  path = dataset_path(spec, args.data_dir)
+  if path is None and is_in_data_dir(spec):
     raise UsageError(
-      f"--dataset={args.dataset} on Dataflow: each worker would download it; "
+      f"--dataset={spec} on Dataflow: each worker would download it; "
       "prepare it on gs:// and say where in --data_dir"
     )
-  if uses_data_dir(spec):
-    return {"--data_dir": args.data_dir}
-  return {"--dataset": spec} if dataset_path(spec) else {}
+  if path is None:
+    return {}
+  flag = "--data_dir" if is_in_data_dir(spec) else f"--dataset={spec.removesuffix(f':{path}')}"
+  return {flag: path}
 
 
 def _check_paths(paths: Mapping[str, str]) -> None:
   for flag, path in paths.items():
     if "://" not in path:
+      separator = ":" if "=" in flag else "="
       raise UsageError(
-        f"{flag}={path} is on this machine, where workers of Dataflow cannot reach it: "
+        f"{flag}{separator}{path} is on this machine, where workers of Dataflow cannot reach it: "
         "copy it to gs:// and give that path"
       )
 

@@ -11,10 +11,10 @@ from image_datasets import (
   DatasetError,
   dataset_path,
   describe_specs,
+  is_in_data_dir,
   load_dataset,
   names,
   registry,
-  uses_data_dir,
 )
 
 
@@ -74,6 +74,26 @@ def test_an_argument_too_many_is_refused():
     load_dataset("digits:8")
 
 
+@pytest.mark.parametrize(
+  ("spec", "data_dir", "path", "in_data_dir"),
+  [
+    ("digits", None, None, False),
+    ("npz:gs://bucket/birds.npz", "/tfds", "gs://bucket/birds.npz", False),
+    ("npz:a:b.npz", None, "a:b.npz", False),
+    ("idx:/mnist", None, "/mnist", False),
+    ("cifar:data", None, "data", False),
+    ("tfds:cifar100:3.0.2", "gs://bucket/tfds", "gs://bucket/tfds", True),
+    ("tfds:cifar100:3.0.2", None, None, True),
+    ("npz:", None, None, False),
+    ("unknown:x", None, None, False),
+    ("", None, None, False),
+  ],
+)
+def test_where_files_lie_follows_from_the_spec(spec, data_dir, path, in_data_dir):
+  assert dataset_path(spec, data_dir) == path
+  assert is_in_data_dir(spec) == in_data_dir
+
+
 def test_describe_specs_gives_one_line_per_kind():
   lines = describe_specs().splitlines()
   assert [line.split()[0] for line in lines] == [
@@ -84,23 +104,6 @@ def test_describe_specs_gives_one_line_per_kind():
     "npz:FILE",
   ]
   assert "%" not in describe_specs()  # argparse would take it for a placeholder
-
-
-@pytest.mark.parametrize(
-  ("spec", "path", "is_in_data_dir"),
-  [
-    ("digits", None, False),
-    ("tfds:cifar100:3.0.2", None, True),
-    ("idx:gs://bucket/mnist", "gs://bucket/mnist", False),
-    ("cifar:data", "data", False),
-    ("npz:a:b.npz", "a:b.npz", False),
-    ("npz:", None, False),
-    ("unknown:x", None, False),
-    ("", None, False),
-  ],
-)
-def test_specs_tell_where_their_data_lie(spec, path, is_in_data_dir):
-  assert (dataset_path(spec), uses_data_dir(spec)) == (path, is_in_data_dir)
 
 
 def test_the_page_explains_each_kind():
