@@ -22,8 +22,7 @@ _DIMENSIONS = {"images": (3, 4), "labels": (1,)}
 _UNSIGNED_BYTE = 0x08
 _GZIP = b"\x1f\x8b"
 _DAMAGED = "the file is damaged, fetch it again"
-
-_FILE = re.compile(r"(?P<stem>.+)[-.]idx(?P<dimensions>\d)-ubyte(?P<packed>\.gz)?")
+_FILE = re.compile(r"(?P<stem>.+)[-.]idx\d-ubyte(\.gz)?")
 
 
 def load(path: str) -> ImageDataset:
