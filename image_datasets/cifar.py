@@ -74,8 +74,6 @@ def load(directory: str) -> ImageDataset:
 
 def _find(directory: str) -> tuple[str, _Version]:
   """Returns where the files are, and which version they are."""
-  if directory.endswith((".tar.gz", ".tgz", ".tar")):
-    raise DatasetError(f"{directory}: is an archive: unpack it with tar -xf and give the directory")
   found = [
     (place, version)
     for version in _VERSIONS
@@ -86,13 +84,21 @@ def _find(directory: str) -> tuple[str, _Version]:
     specs = ", ".join(f"cifar:{place}" for place, _ in found)
     raise DatasetError(f"{directory}: holds {len(found)} versions of CIFAR; choose one of {specs}")
   if not found:
-    if files.exists(directory) and not list_names(directory):
-      raise DatasetError(
-        f"{directory}: is a file, or empty: give the directory that holds all files"
-      )
-    known = ", ".join(version.directory for version in _VERSIONS)
-    raise DatasetError(f"{directory}: is and holds none of {known}; {ADVICE}")
+    raise DatasetError(f"{directory}: {_what_else(directory)}")
   return found[0]
+
+
+def _what_else(directory: str) -> str:
+  """Says what is there in place of CIFAR."""
+  names = list_names(directory)
+  for name in (directory, *names):
+    if name.endswith((".tar.gz", ".tgz", ".tar")):
+      what = "is an archive" if name == directory else f"holds the archive {name}"
+      return f"{what}: unpack it with tar -xf and give the directory"
+  if files.exists(directory) and not names:
+    return "is a file, or empty: give the directory that holds all files"
+  known = ", ".join(version.directory for version in _VERSIONS)
+  return f"is and holds none of {known}; {ADVICE}"
 
 
 def _load_batch(version: _Version, path: str) -> _Split:

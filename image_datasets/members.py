@@ -21,7 +21,7 @@ ADVICE = "check the path and your access to it"
 
 _OTHERS = {
   r".+[-.]idx\d-ubyte(\.gz)?": "idx",
-  r"data_batch_1(\.bin)?": "cifar",
+  r"data_batch_1(\.bin)?|fine_label_names\.txt|meta": "cifar",
   r"(.+)\.np[yz]": "npz",
 }
 

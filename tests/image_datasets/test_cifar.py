@@ -4,7 +4,7 @@ import pickletools
 import numpy as np
 import pytest
 
-from image_datasets import DatasetError, cifar
+from image_datasets import DatasetError, cifar, load_dataset
 from tests.helpers.python2 import python2_pickle
 
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -152,6 +152,22 @@ def test_a_single_file_is_refused(tmp_path, images, labels):
     DatasetError, match="data_batch_1: is a file, or empty: give the directory th"
   ):
     cifar.load(f"{tmp_path}/data_batch_1")
+
+
+def test_an_archive_in_the_directory_is_to_be_unpacked(tmp_path):
+  (tmp_path / "cifar-10-python.tar.gz").touch()
+  with pytest.raises(
+    DatasetError, match=f"^{tmp_path}: holds the archive cifar-10-python.tar.gz: unpack it with"
+  ):
+    cifar.load(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", VERSIONS)
+@pytest.mark.parametrize("kind", ["idx", "npz"])
+def test_cifar_is_meant_where_other_files_are_asked_for(tmp_path, images, labels, name, kind):
+  VERSIONS[name][0](tmp_path, images, labels)
+  with pytest.raises(DatasetError, match=rf"; did you mean cifar:{tmp_path}\?$"):
+    load_dataset(f"{kind}:{tmp_path}")
 
 
 def test_an_archive_is_to_be_unpacked():
