@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from image_datasets.dataset import ImageDataset, checked_dataset
+from image_datasets.checks import checked_dataset
+from image_datasets.dataset import ImageDataset
 
 _TEST_STRIDE = 5
 

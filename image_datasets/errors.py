@@ -3,9 +3,17 @@
 import contextlib
 from collections.abc import Iterator
 
+from files.errors import UsageError
 
-class DatasetError(ValueError):
-  """A data set cannot be had as asked; the message is one line: what, where, what to do."""
+
+class DatasetError(UsageError):
+  """A data set cannot be had as asked; the message is one line: what, where, what to do.
+
+  It can be shown on any terminal, whatever a name in a damaged file puts into it.
+  """
+
+  def __init__(self, message: str):
+    super().__init__("".join(c if c.isprintable() else "?" for c in message))
 
 
 @contextlib.contextmanager
@@ -27,5 +35,10 @@ def explained(what: str, advice: str) -> Iterator[None]:
   except DatasetError:
     raise
   except Exception as error:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-    raise DatasetError(f"{what}: {reason}; {advice}") from error
+    raise DatasetError(f"{what}: {first_line(error)}; {advice}") from error
+
+
+def first_line(error: Exception) -> str:
+  """Returns what an error says, without the path that the sentence around it names already."""
+  text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+  return (text.strip() or type(error).__name__).splitlines()[0].rstrip(".")

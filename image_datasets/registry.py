@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 from collections.abc import Callable
 
-from image_datasets import digits, idx, npz, tfds
+from image_datasets import cifar, digits, idx, npz, tfds
 from image_datasets.dataset import ImageDataset
 from image_datasets.errors import DatasetError
 
@@ -17,20 +17,34 @@ class _Kind:
     usage: how its specs are written: `name`, or `name:ARGUMENT`.
     summary: what it is and, with an argument, an example.
     load: from the spec's argument and the data_dir to the data set.
+    is_path: whether the argument is a path.
+    is_in_data_dir: whether it is a name of what lies in data_dir.
   """
 
   usage: str
   summary: str
   load: Callable[[str, str | None], ImageDataset]
+  is_path: bool = False
+  is_in_data_dir: bool = False
+
+
+def _path_kind(usage: str, summary: str, load: Callable[[str], ImageDataset]) -> _Kind:
+  return _Kind(usage, summary, lambda path, _: load(path), is_path=True)
 
 
 _KINDS = {
   kind.usage.partition(":")[0]: kind
   for kind in (
     _Kind("digits", "scikit-learn's 1,797 real 8×8 digits", lambda _, __: digits.load()),
-    _Kind("tfds:NAME[:VERSION]", "TensorFlow Datasets, e.g. tfds:cifar100:3.0.2", tfds.load),
-    _Kind("idx:DIR", "MNIST's files, e.g. idx:gs://bucket/mnist", lambda path, _: idx.load(path)),
-    _Kind("npz:FILE", "a NumPy archive, e.g. npz:birds.npz", lambda path, _: npz.load(path)),
+    _Kind(
+      "tfds:NAME[:VERSION]",
+      "TensorFlow Datasets, e.g. tfds:cifar100:3.0.2",
+      tfds.load,
+      is_in_data_dir=True,
+    ),
+    _path_kind("idx:DIR[/NAME]", "MNIST's files, e.g. idx:gs://bucket/mnist", idx.load),
+    _path_kind("cifar:DIR", "CIFAR's files, e.g. cifar:cifar-10-batches-py", cifar.load),
+    _path_kind("npz:FILE", "a NumPy archive, e.g. npz:birds.npz", npz.load),
   )
 }
 
@@ -69,12 +83,16 @@ def dataset_path(spec: str, data_dir: str | None = None) -> str | None:
   None if they name no place: the data set comes with a package, or, with `is_in_data_dir`, lies
   where TensorFlow Datasets keeps its own.
   """
-  return data_dir if is_in_data_dir(spec) else spec.partition(":")[2] or None
+  name, _, argument = spec.partition(":")
+  if is_in_data_dir(spec):
+    return data_dir
+  return argument or None if name in _KINDS and _KINDS[name].is_path else None
 
 
 def is_in_data_dir(spec: str) -> bool:
   """Whether a data set's files lie below data_dir."""
-  return spec.partition(":")[0] == "tfds"
+  name, _, _ = spec.partition(":")
+  return name in _KINDS and _KINDS[name].is_in_data_dir
 
 
 def describe_specs() -> str:

@@ -3,12 +3,16 @@
 import contextlib
 import io
 import logging
+import posixpath
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from image_datasets.dataset import ImageDataset, checked_dataset
+import files
+from image_datasets.checks import checked_dataset
+from image_datasets.dataset import ImageDataset
+from image_datasets.doubts import left_out
 from image_datasets.errors import DatasetError, explained
 
 _LOGGER = logging.getLogger(__name__)
@@ -46,7 +50,12 @@ def load(name: str, data_dir: str | None = None) -> ImageDataset:
     with explained(f"{spec} in {builder.data_dir}", "delete that directory and prepare it again"):
       train, test = (_read_split(builder, split) for split in ("train", "test"))
   return checked_dataset(
-    spec, train=train, test=test, num_classes=label.num_classes, class_names=label.names
+    spec,
+    train=train,
+    test=test,
+    num_classes=label.num_classes,
+    class_names=label.names,
+    warnings=left_out(spec, "validation" if "validation" in builder.info.splits else None),
   )
 
 
@@ -54,9 +63,13 @@ def _prepared_builder(spec: str, name: str, data_dir: str | None) -> Any:
   """Returns the builder of a data set whose files are in place, downloading them if need be."""
   import tensorflow_datasets as tfds  # brings TensorFlow, which no other kind needs
 
-  where = data_dir or "TFDS's default directory"
-  with explained(f"{spec} in {where}", "see https://www.tensorflow.org/datasets/catalog"):
-    builder = tfds.builder(name, data_dir=data_dir)
+  where = f"{spec} in {data_dir or 'the default directory of TFDS'}"
+  with explained(where, "see https://www.tensorflow.org/datasets/catalog"):
+    try:
+      builder = tfds.builder(name, data_dir=data_dir)
+    except Exception:
+      _refuse_version(where, name, data_dir)
+      raise
     is_prepared = builder.is_prepared()
   if not is_prepared:
     _LOGGER.warning(
@@ -70,6 +83,27 @@ def _prepared_builder(spec: str, name: str, data_dir: str | None) -> Any:
     ):
       builder.download_and_prepare()
   return builder
+
+
+def _refuse_version(where: str, name: str, data_dir: str | None) -> None:
+  """Raises `DatasetError` if there is the data set, but not in the version that `name` asks for."""
+  import tensorflow_datasets as tfds
+
+  unversioned, _, version = name.partition(":")
+  if not version:
+    return
+  try:
+    builder = tfds.builder(unversioned, data_dir=data_dir)
+  except Exception:
+    return  # there is no such data set: TFDS has said so
+  directory = posixpath.dirname(str(builder.data_dir))
+  paths = [info.name.split("/") for info in files.list_files(directory)]
+  prepared = {first for first, *rest in paths if rest == ["dataset_info.json"]}
+  versions = sorted({str(builder.version), *prepared})
+  raise DatasetError(
+    f"{where}: has no version {version}, only {', '.join(versions)}: "
+    f"write tfds:{unversioned}:{builder.version}"
+  )
 
 
 @contextlib.contextmanager

@@ -21,7 +21,6 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from beam_pipelines.launch.dataflow import is_dataflow
 from beam_pipelines.launch.progress import LogAboveBars
 from files.errors import UsageError
-from image_datasets import DatasetError
 
 IN_PROCESS_RUNNER = "FnApiRunner"
 
@@ -132,7 +131,7 @@ def execute(command: str, run: Run, argv: Sequence[str] | None = None) -> int:
       interrupted.set()
     except Exception as error:
       if not interrupted.is_set():  # else a job was interrupted, and that is what it made of it
-        if verbose and not isinstance(error, UsageError | DatasetError):
+        if verbose and not isinstance(error, UsageError):
           traceback.print_exc()
         return _fail(command, error)
   safe = _WHEN_INTERRUPTED.get(command, "nothing was written")
@@ -179,7 +178,7 @@ def _watching_interrupts(interrupted: threading.Event) -> Iterator[None]:
 
 
 def _fail(command: str, error: Exception) -> int:
-  if isinstance(error, UsageError | DatasetError):
+  if isinstance(error, UsageError):
     message = str(error)
   elif isinstance(error, OSError):
     message = _describe(error)

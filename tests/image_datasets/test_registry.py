@@ -1,16 +1,19 @@
 import doctest
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from files.errors import UsageError
 from image_datasets import (
   DatasetError,
   dataset_path,
   describe_specs,
   is_in_data_dir,
   load_dataset,
+  names,
   registry,
 )
 
@@ -29,9 +32,14 @@ def test_a_spec_is_split_at_its_first_colon(npz_path):
   assert len(dataset.train) == 100
 
 
-def test_the_examples_in_the_documentation_run():
-  assert doctest.testmod(registry).attempted
-  assert doctest.testmod(registry).failed == 0
+@pytest.mark.parametrize("module", [names, registry])
+def test_the_examples_in_the_documentation_run(module):
+  assert doctest.testmod(module).attempted
+  assert doctest.testmod(module).failed == 0
+
+
+def test_what_is_wrong_with_a_data_set_is_what_is_wrong_with_a_command():
+  assert issubclass(DatasetError, UsageError)
 
 
 def test_an_unknown_kind_lists_the_known_ones():
@@ -39,7 +47,7 @@ def test_an_unknown_kind_lists_the_known_ones():
     load_dataset("mnist")
   message = str(raised.value)
   assert message.startswith("unknown data set 'mnist': use one of ")
-  for usage in ("digits", "tfds:NAME[:VERSION]", "idx:DIR", "npz:FILE"):
+  for usage in ("digits", "tfds:NAME[:VERSION]", "idx:DIR[/NAME]", "cifar:DIR", "npz:FILE"):
     assert usage in message
   for example in ("tfds:cifar100:3.0.2", "idx:gs://bucket/mnist", "npz:birds.npz"):
     assert example in message
@@ -54,7 +62,7 @@ def test_an_unknown_kind_suggests_a_near_one(spec, near):
     load_dataset(spec)
 
 
-@pytest.mark.parametrize("kind", ["tfds", "idx", "npz"])
+@pytest.mark.parametrize("kind", ["tfds", "idx", "cifar", "npz"])
 @pytest.mark.parametrize("end", ["", ":"])
 def test_a_missing_argument_is_asked_for(kind, end):
   with pytest.raises(DatasetError, match=f"^data set '{kind}{end}': write {kind}:[A-Z]+.* e.g. "):
@@ -71,9 +79,14 @@ def test_an_argument_too_many_is_refused():
   [
     ("digits", None, None, False),
     ("npz:gs://bucket/birds.npz", "/tfds", "gs://bucket/birds.npz", False),
+    ("npz:a:b.npz", None, "a:b.npz", False),
     ("idx:/mnist", None, "/mnist", False),
+    ("cifar:data", None, "data", False),
     ("tfds:cifar100:3.0.2", "gs://bucket/tfds", "gs://bucket/tfds", True),
     ("tfds:cifar100:3.0.2", None, None, True),
+    ("npz:", None, None, False),
+    ("unknown:x", None, None, False),
+    ("", None, None, False),
   ],
 )
 def test_where_files_lie_follows_from_the_spec(spec, data_dir, path, in_data_dir):
@@ -86,10 +99,20 @@ def test_describe_specs_gives_one_line_per_kind():
   assert [line.split()[0] for line in lines] == [
     "digits",
     "tfds:NAME[:VERSION]",
-    "idx:DIR",
+    "idx:DIR[/NAME]",
+    "cifar:DIR",
     "npz:FILE",
   ]
   assert "%" not in describe_specs()  # argparse would take it for a placeholder
+
+
+def test_the_page_explains_each_kind():
+  page = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text()
+  for line in describe_specs().splitlines():
+    usage = line.split()[0]
+    kind = usage.partition(":")[0]
+    assert f"| `{usage}` |" in page
+    assert f"\n## {usage}\n\n```sh\nheldout train --dataset={kind}" in page
 
 
 def test_only_tfds_imports_tensorflow(npz_path):

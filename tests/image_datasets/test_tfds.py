@@ -108,9 +108,30 @@ def test_an_unknown_name_is_refused(tmp_path):
     load_dataset("tfds:mnits", data_dir=str(tmp_path))
 
 
-def test_an_unknown_version_is_refused(tmp_path):
-  with pytest.raises(DatasetError, match=r"version 9\.9\.9, only: 3\.0\.1; see https://"):
+def test_an_unknown_version_of_what_tfds_has_code_for_is_refused(tmp_path):
+  with pytest.raises(
+    DatasetError,
+    match=rf"^tfds:mnist:9.9.9 in {tmp_path}: has no version 9\.9\.9, only 3\.0\.1: "
+    r"write tfds:mnist:3\.0\.1$",
+  ):
     load_dataset("tfds:mnist:9.9.9", data_dir=str(tmp_path))
+
+
+def test_an_unknown_version_of_what_is_prepared_is_refused(tmp_path, splits):
+  for version in ("1.0.0", "1.2.0"):
+    prepare(tmp_path, splits, version=version)
+  with pytest.raises(
+    DatasetError,
+    match=rf"^tfds:tiny_digits:2.0.0 in {tmp_path}: has no version 2\.0\.0, only 1\.0\.0, 1\.2\.0: "
+    r"write tfds:tiny_digits:1\.2\.0$",
+  ):
+    load_dataset("tfds:tiny_digits:2.0.0", data_dir=str(tmp_path))
+  assert len(load_dataset("tfds:tiny_digits:1.0.0", data_dir=str(tmp_path)).train) == 70
+
+
+def test_an_unknown_name_with_a_version_is_refused(tmp_path):
+  with pytest.raises(DatasetError, match=f"^tfds:mnits:1.0.0 in {tmp_path}: .* not found; see htt"):
+    load_dataset("tfds:mnits:1.0.0", data_dir=str(tmp_path))
 
 
 def test_data_that_cannot_be_prepared_is_announced_and_refused(tmp_path, caplog):
@@ -131,6 +152,15 @@ def test_data_that_cannot_be_prepared_is_announced_and_refused(tmp_path, caplog)
     f"tfds:imagenet2012:5.1.0 is not in {directory} yet: downloading it "
     "(without a network TFDS gives up after 3 to 4 minutes)"
   ]
+
+
+def test_a_validation_split_is_left_out_with_a_warning(tmp_path, splits):
+  prepare(tmp_path, {**splits, "validation": splits["test"]})
+  dataset = load_dataset("tfds:tiny_digits", data_dir=str(tmp_path))
+  assert len(dataset.train) == 70
+  assert dataset.warnings[0].startswith(
+    "tfds:tiny_digits: the validation split validation is left out: examples are counted in"
+  )
 
 
 def test_a_missing_split_is_named(tmp_path, splits):
