@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,14 +24,32 @@ from beam_pipelines.storage.scores.columns import (
   read_memorization,
 )
 from beam_pipelines.storage.scores.directory import MANIFEST
-from estimators.agreement import IndexedScores, agree, common_rows, largest_differences
+from estimators.agreement import (
+  DenseScores,
+  IndexedScores,
+  agree,
+  common_rows,
+  largest_differences,
+)
 from files.errors import UsageError
+
+# What an array of one score per example may hold, by the value of --kind: kind, lowest, highest.
+_NAMED = {"cscore": (CSCORE, 0, 1), "memorization": (MEMORIZATION, -1, 1)}
+_ROUNDING = 1e-6
+
+# Pairs of two dense matrices that are compared: as rows, 24 bytes each, and sorted.
+_MOST_PAIRS = 50_000_000
 
 
 class _Side(NamedTuple):
+  name: str  # A or B
   path: str
   subset_ratio: float | None  # of a scores directory
-  kinds: dict[str, IndexedScores]
+  found: published.PublishedScores
+
+  @property
+  def kinds(self) -> published.Kinds:
+    return self.found.kinds
 
 
 class _Matched(NamedTuple):
@@ -45,12 +64,18 @@ class _Matched(NamedTuple):
 def run(argv: Sequence[str]) -> int:
   """Prints what both sides hold, how far they agree and where least; returns the exit status."""
   args, _ = _parser().parse(argv)
-  a, b = _read(args.a, args.ratio), _read(args.b, args.ratio)
+  a, b = _read("A", args.a, args.ratio), _read("B", args.b, args.ratio)
   if None not in (a.subset_ratio, b.subset_ratio) and a.subset_ratio != b.subset_ratio:
     raise UsageError(
       f"A has the most runs at ratio {a.subset_ratio}, B at {b.subset_ratio}: choose with --ratio"
     )
-  matched = [_match(kind, a, b) for kind in a.kinds if kind in b.kinds]
+  notes: list[str] = []
+  if args.kind and published.UNNAMED not in {*a.kinds, *b.kinds}:
+    raise UsageError("--kind: both sides say which scores they hold; leave it out")
+  a, b = _say_kind(a, b, args.kind, notes), _say_kind(b, a, args.kind, notes)
+  b = _follow_names(a, b, notes)
+  common = _common_kinds(a, b, notes)
+  matched = [_match(kind, a, b) for kind in common]
   if not matched:
     raise UsageError(
       f"nothing to compare: A holds {', '.join(a.kinds)}, B holds {', '.join(b.kinds)}"
@@ -58,7 +83,7 @@ def run(argv: Sequence[str]) -> int:
   if not any(len(kind.a) for kind in matched):
     what = " and ".join(kind.kind for kind in matched)
     raise UsageError(f"A and B have nothing in common: no {what} of the same index is in both")
-  lines = [f"A  {_describe(a)}", f"B  {_describe(b)}", "", *_summary(matched)]
+  lines = [f"A  {_describe(a)}", f"B  {_describe(b)}", *notes, "", *_summary(matched)]
   for kind in matched:
     lines += _differences(kind, args.largest)
   print("\n".join(lines))
@@ -69,12 +94,13 @@ def _parser() -> command.Parser:
   parser = command.Parser(
     "compare",
     "Compares scores: every kind (C-score, memorization, influence) that both sides hold, matched\n"
-    "by the index of the example, or of training and test example. Labels must agree.",
+    "by the index of the example, or of training and test example; by file name where both sides\n"
+    "have names. Labels must agree. Scores that are equal as float32 count as equal.",
     "Examples:\n"
     "  heldout compare scores cifar100-cscores-orig-order.npz\n"
     "  heldout compare scores other-scores --ratio=0.7",
   )
-  side = "a scores directory, or a published .npz file"
+  side = "a scores directory, or a published .npz or .npy file"
   parser.add_argument("a", metavar="A", type=arguments.path, help=side)
   parser.add_argument("b", metavar="B", type=arguments.path, help="another of either")
   parser.add_argument(
@@ -82,6 +108,11 @@ def _parser() -> command.Parser:
     type=float,
     help="subset ratio of memorization and influence in scores directories "
     "(default: the one with the most runs); C-scores average all of them",
+  )
+  parser.add_argument(
+    "--kind",
+    choices=_NAMED,
+    help="which score an array without a name holds (default: the one that the other side holds)",
   )
   parser.add_argument("--largest", type=_count, default=10, help="how many differences to list")
   return parser
@@ -93,22 +124,90 @@ def _count(text: str) -> int:
   return int(text)
 
 
-def _read(path: str, ratio: float | None) -> _Side:
+def _read(name: str, path: str, ratio: float | None) -> _Side:
   if not files.exists(files.join(path, MANIFEST)):
-    return _Side(path, None, published.read(path))
+    return _Side(name, path, None, published.read(path))
   ratio = choose_ratio(path, ratio)
-  kinds = {
+  kinds: published.Kinds = {
     CSCORE: read_cscores(path),
     MEMORIZATION: read_memorization(path, ratio),
     INFLUENCE: read_influence(path, ratio),
   }
-  return _Side(path, ratio, kinds)
+  return _Side(name, path, ratio, published.PublishedScores(kinds))
+
+
+def _say_kind(side: _Side, other: _Side, asked: str | None, notes: list[str]) -> _Side:
+  """Returns a side whose scores have a kind: the one asked for, or the other side's."""
+  if published.UNNAMED not in side.kinds:
+    return side
+  if asked is None:
+    held = [name for name, (kind, *_) in _NAMED.items() if kind in other.kinds]
+    if len(held) != 1:
+      raise UsageError(
+        f"{side.path} does not say which score it holds: give --kind={' or --kind='.join(_NAMED)}"
+      )
+    (asked,) = held
+    notes.append(
+      f"{side.name} does not say which score it holds: taken for {_NAMED[asked][0]}, as in "
+      f"{other.name}"
+    )
+  kind, lowest, highest = _NAMED[asked]
+  scores = side.kinds[published.UNNAMED]
+  assert isinstance(scores, IndexedScores)
+  outside = np.flatnonzero(
+    (scores.scores < lowest - _ROUNDING) | (scores.scores > highest + _ROUNDING)
+  )
+  if len(outside):
+    raise UsageError(
+      f"{side.path} has {scores.scores[outside[0]]:g} at example {outside[0]}, which is no {kind}: "
+      f"those lie in {lowest}…{highest}"
+    )
+  return side._replace(found=dataclasses.replace(side.found, kinds={kind: scores}))
+
+
+def _follow_names(a: _Side, b: _Side, notes: list[str]) -> _Side:
+  """Returns B under the indices that examples of the same file name have in A."""
+  if a.found.train_names is not None and b.found.train_names is not None:
+    notes.append("matched by file name; indices are those of A")
+    return b._replace(found=b.found.in_order_of(a.found))
+  if a.found.train_names is not None or b.found.train_names is not None:
+    named, other = (a, b) if b.found.train_names is None else (b, a)
+    notes.append(f"{named.name} has file names, {other.name} has none: matched by index")
+  sizes = (_training_examples(a.kinds), _training_examples(b.kinds))
+  if None not in sizes and sizes[0] != sizes[1]:
+    notes.append(
+      f"A has {sizes[0]:,} training examples, B has {sizes[1]:,}: they may be of different data"
+    )
+  return b
+
+
+def _training_examples(kinds: published.Kinds) -> int | None:
+  """Returns how many training examples there are, None if the kinds hold a selection of them."""
+  for kind in (CSCORE, MEMORIZATION):
+    scores = kinds.get(kind)
+    if isinstance(scores, IndexedScores) and scores.index.max(initial=-1) == len(scores) - 1:
+      return len(scores)
+  return None
+
+
+def _common_kinds(a: _Side, b: _Side, notes: list[str]) -> list[str]:
+  """Returns the kinds to compare: those that both sides hold, of a size that can be."""
+  common = []
+  for kind in a.kinds:
+    sides = (a.kinds[kind], b.kinds.get(kind))
+    if all(isinstance(side, DenseScores) and len(side) > _MOST_PAIRS for side in sides):
+      notes.append(
+        f"{kind} is left out: both sides hold more than {_MOST_PAIRS:,} pairs; compare with "
+        "selected ones"
+      )
+    elif kind in b.kinds:
+      common.append(kind)
+  return common
 
 
 def _match(kind: str, a: _Side, b: _Side) -> _Matched:
-  first, second = a.kinds[kind], b.kinds[kind]
-  sizes = (len(first), len(second))
-  first, second = common_rows(first, second)
+  sizes = (len(a.kinds[kind]), len(b.kinds[kind]))
+  first, second = map(_as_published, common_rows(a.kinds[kind], b.kinds[kind]))
   if first.labels is not None and second.labels is not None:
     rows, columns = np.nonzero(first.labels != second.labels)
     if len(rows):
@@ -121,15 +220,27 @@ def _match(kind: str, a: _Side, b: _Side) -> _Matched:
   return _Matched(kind, first, second, sizes)
 
 
+def _as_published(scores: IndexedScores) -> IndexedScores:
+  """Rounds scores to float32, which dense influence and the demonstration's scores are stored as.
+
+  What differs by less is the same fraction of runs.
+  """
+  rounded = scores.scores.astype(np.float32).astype(np.float64)
+  return dataclasses.replace(scores, scores=rounded)
+
+
 def _describe(side: _Side) -> str:
   kinds = ", ".join(_describe_kind(*kind) for kind in side.kinds.items())
   return f"{side.path}{f' at ratio {side.subset_ratio}' if side.subset_ratio else ''}: {kinds}"
 
 
-def _describe_kind(kind: str, scores: IndexedScores) -> str:
-  if kind != INFLUENCE:
+def _describe_kind(kind: str, scores: IndexedScores | DenseScores) -> str:
+  if isinstance(scores, DenseScores):
+    train, test = scores.matrix.shape
+  elif kind != INFLUENCE:
     return f"{kind} of {len(scores):,} examples"
-  train, test = (len(np.unique(column)) for column in scores.index.T)
+  else:
+    train, test = (len(np.unique(column)) for column in scores.index.T)
   return f"{kind} of {len(scores):,} pairs ({train:,} training, {test:,} test examples)"
 
 

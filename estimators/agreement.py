@@ -31,12 +31,50 @@ class IndexedScores:
     labels = None if self.labels is None else self.labels[rows]
     return type(self)(self.index[rows], self.scores[rows], labels)
 
+  def reindexed(self, *columns: np.ndarray) -> Self:
+    """Returns the rows under other indices, without those that have none.
+
+    Args:
+      *columns: int64 [examples], for each column of the index what each example there becomes,
+        −1 for none; examples beyond have none either.
+    """
+    moved = np.stack(
+      [_look_up(column, of) for column, of in zip(self.index.T, columns, strict=True)], axis=1
+    )
+    kept = (moved >= 0).all(axis=1)
+    labels = None if self.labels is None else self.labels[kept]
+    return type(self)(moved[kept], self.scores[kept], labels)
+
   def repeated(self) -> tuple[int, ...] | None:
     """Returns an index that is there more than once, or None if all differ."""
     keys = _keys(self.index, _width(self))
     order = np.argsort(keys, kind="stable")
     again = order[1:][keys[order[1:]] == keys[order[:-1]]]
     return tuple(self.index[again[0]].tolist()) if len(again) else None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DenseScores:
+  """Scores of every pair of a training and a test example.
+
+  Attributes:
+    matrix: floats [training examples, test examples]; NaN where undefined.
+  """
+
+  matrix: np.ndarray
+
+  def __len__(self) -> int:
+    return self.matrix.size
+
+  def at(self, index: np.ndarray) -> IndexedScores:
+    """Returns the pairs of `index`, int64 [rows, 2], that the matrix has."""
+    index = index[(index < self.matrix.shape).all(axis=1)]
+    return IndexedScores(index, self.matrix[index[:, 0], index[:, 1]].astype(np.float64))
+
+  def rows(self) -> IndexedScores:
+    """Returns all pairs: 24 bytes each."""
+    index = np.indices(self.matrix.shape, dtype=np.int64).reshape(2, -1).T
+    return IndexedScores(index, self.matrix.ravel().astype(np.float64))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,13 +94,21 @@ class Agreement:
   mean_absolute_difference: float
 
 
-def common_rows(first: IndexedScores, second: IndexedScores) -> tuple[IndexedScores, IndexedScores]:
+def common_rows(
+  first: IndexedScores | DenseScores, second: IndexedScores | DenseScores
+) -> tuple[IndexedScores, IndexedScores]:
   """Returns the rows of each whose index both have, in the same ascending order of the index.
+
+  Of dense scores only those rows are taken; of two of them, all that both have.
 
   Args:
     first: with each index once.
     second: likewise, of the same kind of index.
   """
+  if isinstance(first, DenseScores):
+    first = first.rows() if isinstance(second, DenseScores) else first.at(second.index)
+  if isinstance(second, DenseScores):
+    second = second.at(first.index)
   width = max(_width(first), _width(second))
   _, of_first, of_second = np.intersect1d(
     _keys(first.index, width),
@@ -99,6 +145,10 @@ def largest_differences(first: np.ndarray, second: np.ndarray, count: int) -> np
 def _average_ranks(values: np.ndarray) -> np.ndarray:
   _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
   return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+
+
+def _look_up(examples: np.ndarray, column: np.ndarray) -> np.ndarray:
+  return np.append(column, -1)[np.minimum(examples, len(column))]
 
 
 def _width(scores: IndexedScores) -> int:

@@ -3,8 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from beam_pipelines import cli
 from beam_pipelines.storage.scores.manifest import read_manifest
+from beam_pipelines import cli, compare
+from beam_pipelines.storage.scores import published
 from image_datasets import load_dataset
 from tests.helpers.outcomes import make_outcomes, write_experiment
 
@@ -26,7 +27,7 @@ def _score(directory, runs):
   for ratio, count in runs.items():
     write_experiment(directory / "runs", make_outcomes(ratio, range(count), **sizes))
   flags = [f"--experiment={directory / 'runs'}", f"--scores={directory / 'scores'}"]
-  assert cli.main(["score", *flags, "--dataset=digits", "--min_influence=0.5"]) == 0
+  assert cli.main(["score", *flags, "--dataset=digits", "--min_influence=0.5", "--dense"]) == 0
   return directory / "scores"
 
 
@@ -123,18 +124,23 @@ def test_pairs_are_matched_by_both_examples(tmp_path, capsys):
   assert rows == [[str(train[9]), str(test[9]), "-", *values]]
 
 
-@pytest.mark.parametrize("format_name", ["cscores", "high_influence_pairs"])
-def test_scores_agree_with_their_export(scores, tmp_path, format_name, capsys):
+@pytest.mark.parametrize("format_name", published.FORMATS)
+def test_scores_equal_their_export(scores, tmp_path, format_name, capsys):
   output = tmp_path / "x.npz"
   flags = [f"--scores={scores}", f"--format={format_name}", f"--output={output}"]
-  assert cli.main(["export", *flags]) == 0
+  assert cli.main(["export", *flags, "--dataset=digits"]) == 0
   out = _compare(capsys, scores, output)
   assert out.startswith(f"A  {scores} at ratio 0.7: C-score of 1,437 examples, memorization of ")
   table = _summary(out)
   assert list(table) == (["C-score"] if format_name == "cscores" else ["memorization", "influence"])
   for row in table.values():
-    assert row["in_both"] == row["in_B"] != "0"
+    assert row["in_both"] == min(row["in_A"], row["in_B"], key=_integer) != "0"
     assert (row["Pearson"], row["Spearman"], row["mean"]) == ("1.0000", "1.0000", "0")
+  assert "largest differences" not in out
+
+
+def _integer(text):
+  return int(text.replace(",", ""))
 
 
 def test_scores_directories_are_compared_in_every_kind(scores, tmp_path, capsys):
@@ -191,6 +197,162 @@ def test_a_pair_of_two_classes_shows_both_labels(tmp_path, capsys):
   assert _summary(out)["influence"]["Pearson"] == "-"  # one pair has no correlation
 
 
+@pytest.fixture
+def bare(tmp_path):
+  """The published C-scores of CIFAR-10 as an array without a name."""
+  with np.load(CIFAR10) as archive:
+    np.save(tmp_path / "bare.npy", archive["scores"])
+  return tmp_path / "bare.npy"
+
+
+def test_a_bare_array_is_what_the_other_side_holds(bare, capsys):
+  for sides in ((CIFAR10, bare), (bare, CIFAR10)):
+    out = _compare(capsys, *sides)
+    a, b = ("A", "B") if sides[1] == bare else ("B", "A")
+    assert f"\n{b} does not say which score it holds: taken for C-score, as in {a}\n" in out
+    assert f"{bare}: C-score of 500 examples" in out
+    assert _summary(out)["C-score"]["mean"] == "0"
+  memorization = bare.with_name("mem.npz")
+  np.savez(memorization, memorization=np.linspace(-1, 1, 500))
+  assert list(_summary(_compare(capsys, bare, memorization))) == ["memorization"]
+
+
+def test_which_score_a_bare_array_holds_is_asked(scores, bare, capsys):
+  for other in (scores, bare):
+    assert (
+      f"{bare} does not say which score it holds: give --kind=cscore or --kind=memorization"
+      in (_compare(capsys, other, bare))
+    )
+  for kind, name in (("cscore", "C-score"), ("memorization", "memorization")):
+    for other in (scores, bare):
+      out = _compare(capsys, other, bare, f"--kind={kind}")
+      assert list(_summary(out)) == [name]
+      assert "taken for" not in out
+
+
+def test_a_kind_is_refused_where_both_sides_say_theirs(capsys):
+  assert "--kind: both sides say which scores they hold; leave it out" in (
+    _compare(capsys, CIFAR10, CIFAR10, "--kind=cscore")
+  )
+
+
+def test_a_bare_array_must_be_scores_of_that_kind(tmp_path, capsys):
+  np.save(tmp_path / "x.npy", np.array([0.5, -0.25]))
+  path = tmp_path / "x.npy"
+  assert f"{path} has -0.25 at example 1, which is no C-score: those lie in 0…1" in (
+    _compare(capsys, path, CIFAR10)
+  )
+  np.save(tmp_path / "x.npy", np.array([1.5, -0.25]))
+  assert "has 1.5 at example 0, which is no memorization: those lie in -1…1" in (
+    _compare(capsys, path, path, "--kind=memorization")
+  )
+
+
+def test_pairs_are_looked_up_in_the_demonstrations_influence(tmp_path, capsys):
+  influence = np.round(np.random.default_rng(0).random((5, 4)), 3).astype(
+    np.float32
+  )  # test × train
+  np.savez(tmp_path / "a.npz", memorization=np.zeros(4, np.float32), influence=influence)
+  train, test = np.array([3, 0, 1]), np.array([4, 0, 9])
+  pairs = {"infl": np.append(influence[test[:2], train[:2]], 0.5), "mem": np.zeros(3)}
+  np.savez(tmp_path / "b.npz", tr_idx=train, tt_idx=test, **pairs)
+  for sides in (("a", "b"), ("b", "a")):
+    out = _compare(capsys, *(tmp_path / f"{side}.npz" for side in sides))
+    assert "influence of 20 pairs (4 training, 5 test examples)" in out
+    row = _summary(out)["influence"]
+    assert [row[name] for name in ("in_both", "Jaccard", "mean")] == ["2", f"{2 / 21:.4f}", "0"]
+
+
+def test_two_demonstrations_are_compared_pair_by_pair(tmp_path, monkeypatch, capsys):
+  influence = np.random.default_rng(0).random((5, 4)).astype(np.float32)
+  changed = influence.copy()
+  changed[4, 1] -= 0.5
+  memorization = np.linspace(0, 1, 4, dtype=np.float32)
+  np.savez(tmp_path / "a.npz", memorization=memorization, influence=influence)
+  np.savez(tmp_path / "b.npz", memorization=memorization, influence=changed)
+  out = _compare(capsys, tmp_path / "a.npz", tmp_path / "b.npz")
+  assert _summary(out)["influence"]["in_both"] == "20"
+  (row,) = _differences(out, "influence")[1:]
+  assert row[:2] == ["1", "4"]  # training, test example
+  monkeypatch.setattr(compare, "_MOST_PAIRS", 19)
+  out = _compare(capsys, tmp_path / "a.npz", tmp_path / "b.npz")
+  assert "influence is left out: both sides hold more than 19 pairs; compare with selected" in out
+  assert list(_summary(out)) == ["memorization"]
+
+
+def _imagenet(path, names, scores, labels):
+  np.savez(path, filenames=np.array(names), scores=np.array(scores), labels=np.array(labels))
+  return path
+
+
+def test_examples_are_matched_by_file_name(tmp_path, capsys):
+  a = _imagenet(
+    tmp_path / "a.npz", [b"n1_1.JPEG", b"n1_2.JPEG", b"n2_1.JPEG"], [0, 0.5, 1], [1, 1, 2]
+  )
+  b = _imagenet(tmp_path / "b.npz", ["n2/n2_1", "n3/n3_1", "n1/n1_1"], [0.75, 0.5, 0], [2, 3, 1])
+  out = _compare(capsys, a, b)
+  assert "\nmatched by file name; indices are those of A\n" in out
+  assert _summary(out)["C-score"]["in_both"] == "2"
+  assert _differences(out, "C-score")[1:] == [["2", "2", "1.0000", "0.7500", "0.25"]]
+
+
+def test_influence_follows_file_names_of_both_sets(tmp_path, capsys):
+  names = {"tr_filenames": np.array(["a", "b", "c"]), "tt_filenames": np.array(["x"])}
+  moved = {"tr_filenames": np.array(["c", "a", "b"]), "tt_filenames": np.array(["x"])}
+  with np.load(_write_matrix(tmp_path / "a.npz", 1)) as archive:
+    arrays = dict(archive)
+  np.savez(tmp_path / "a.npz", **arrays, **names)
+  order = [2, 0, 1]
+  matrix = arrays["infl_matrix_class1"][order]
+  np.savez(
+    tmp_path / "b.npz",
+    **{**arrays, "infl_matrix_class1": matrix, "tr_mem": arrays["tr_mem"][order]},
+    **moved,
+  )
+  for row in _summary(_compare(capsys, tmp_path / "a.npz", tmp_path / "b.npz")).values():
+    assert (row["in_both"], row["Pearson"], row["mean"]) == ("3", "1.0000", "0")
+
+
+def test_names_on_one_side_are_mentioned(tmp_path, capsys):
+  a = _imagenet(tmp_path / "a.npz", ["x", "y"], [0, 0.5], [1, 1])
+  np.savez(tmp_path / "b.npz", scores=np.array([0, 0.5]), labels=np.array([1, 1]))
+  out = _compare(capsys, a, tmp_path / "b.npz")
+  assert "\nA has file names, B has none: matched by index\n" in out
+  assert _summary(out)["C-score"]["mean"] == "0"
+
+
+def test_the_index_of_imagenet_is_compared_with_pairs(tmp_path, capsys):
+  np.savez(
+    tmp_path / "imagenet_index.npz",
+    tr_filenames=np.array([b"n1_1.JPEG", b"n1_2.JPEG"]),
+    tr_labels=np.array([0, 0]),
+    tt_filenames=np.array([b"ILSVRC2012_val_00000293.JPEG"]),
+    tt_labels=np.array([0]),
+    tr_mem=np.array([0.25, 0.75]),
+  )
+  np.savez(tmp_path / "b.npz", tr_idx=[1], tt_idx=[0], infl=[0.5], mem=[0.75])
+  out = _compare(capsys, tmp_path / "imagenet_index.npz", tmp_path / "b.npz")
+  assert "imagenet_index.npz: memorization of 2 examples\n" in out
+  assert _summary(out)["memorization"]["in_both"] == "1"
+  assert _summary(out)["memorization"]["mean"] == "0"
+
+
+def test_another_number_of_examples_is_mentioned(scores, bare, capsys):
+  out = _compare(capsys, scores, bare, "--kind=cscore")
+  note = "\nA has 1,437 training examples, B has 500: they may be of different data\n"
+  assert note in out
+  assert "different data" not in _compare(capsys, CIFAR10, bare)
+  assert "different data" not in _compare(capsys, scores, PAIRS)  # which are a selection
+
+
+def test_a_part_that_was_lost_is_refused(scores, tmp_path, capsys):
+  shutil.copytree(scores, tmp_path / "scores")
+  next((tmp_path / "scores" / "cscores").iterdir()).unlink()
+  assert f"{tmp_path}/scores: table cscores should have each of 1,437" in (
+    _compare(capsys, tmp_path / "scores", scores)
+  )
+
+
 def test_sides_without_a_common_kind_are_refused(capsys):
   error = _compare(capsys, CIFAR10, PAIRS)
   assert "nothing to compare: A holds C-score, B holds memorization, influence" in error
@@ -218,11 +380,15 @@ def test_scores_without_pairs_still_compare_in_the_other_kinds(scores, tmp_path,
 @pytest.mark.parametrize(
   ("b", "flags", "message"),
   [
-    ("missing.npz", [], "give a scores directory or a published .npz file"),
+    ("missing.npz", [], "give a scores directory or a published .npz or .npy file"),
     (CIFAR10, ["--largest=-1"], "argument --largest: '-1' is no number of differences"),
     (CIFAR10, ["--ratio=0.5"], "--ratio=0.5: {scores} holds scores at 0.3, 0.7; choose one"),
     (CIFAR10, ["third"], "unknown argument third"),
-    (Path(__file__), [], "is no npz archive, or was cut short"),
+    (
+      Path(__file__),
+      [],
+      "is neither .npz nor .npy: give a scores directory or a published .npz or .npy file",
+    ),
   ],
 )
 def test_what_cannot_be_compared_is_one_line(scores, b, flags, message, capsys):

@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from estimators.agreement import IndexedScores, agree, common_rows, largest_differences
+from estimators.agreement import (
+  DenseScores,
+  IndexedScores,
+  agree,
+  common_rows,
+  largest_differences,
+)
 
 SCORES = st.sampled_from([math.nan, -0.5, 0.0, 0.25, 0.5, 1.0])
 
@@ -82,3 +88,60 @@ def test_a_repeated_index_is_found(rows):
     assert repeated is None
   else:
     assert rows.count(repeated) > 1
+
+
+@st.composite
+def _matrices(draw):
+  rows, columns = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+  values = draw(st.lists(SCORES, min_size=rows * columns, max_size=rows * columns))
+  return np.array(values, np.float32).reshape(rows, columns)
+
+
+def _pairs(scores):
+  return dict(zip(map(tuple, scores.index.tolist()), scores.scores.tolist(), strict=True))
+
+
+@given(_matrices(), _indices(2), st.booleans())
+def test_of_dense_scores_the_rows_of_the_other_side_are_taken(matrix, indices, swapped):
+  dense, rows = DenseScores(matrix), _indexed(indices[0], 2)
+  sides = (rows, dense) if swapped else (dense, rows)
+  found = common_rows(*sides)
+  of_dense, of_rows = found[::-1] if swapped else found
+  inside = {pair for pair in indices[0] if pair[0] < matrix.shape[0] and pair[1] < matrix.shape[1]}
+  assert of_dense.index.tolist() == of_rows.index.tolist() == sorted(map(list, inside))
+  np.testing.assert_array_equal(of_dense.scores, [matrix[pair] for pair in sorted(inside)])
+  assert _pairs(of_rows) == {pair: _pairs(rows)[pair] for pair in inside}
+
+
+@given(_matrices(), _matrices())
+def test_of_two_matrices_the_pairs_of_both_are_taken(first, second):
+  rows, columns = np.minimum(first.shape, second.shape)
+  found = common_rows(DenseScores(first), DenseScores(second))
+  for scores, matrix in zip(found, (first, second), strict=True):
+    assert scores.index.tolist() == [[i, j] for i in range(rows) for j in range(columns)]
+    np.testing.assert_array_equal(scores.scores, matrix[:rows, :columns].ravel())
+
+
+@given(
+  st.one_of(_indices(1), _indices(2)),
+  st.lists(st.lists(st.integers(-1, 9), max_size=8), min_size=2, max_size=2),
+)
+def test_reindexed_rows_go_where_their_examples_do(indices, columns):
+  width = len(indices[0][0]) if indices[0] else 1
+  scores = _indexed(indices[0], width)
+  columns = [np.array(column, np.int64) for column in columns[:width]]
+
+  def moved(row):
+    return [
+      int(column[example]) if example < len(column) else -1
+      for example, column in zip(row, columns, strict=True)
+    ]
+
+  expected = [
+    (moved(row), score, [100 * example for example in row])
+    for row, score in zip(indices[0], scores.scores, strict=True)
+    if -1 not in moved(row)
+  ]
+  found = scores.reindexed(*columns)
+  rows = zip(found.index.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True)
+  assert list(rows) == expected

@@ -1,21 +1,21 @@
-"""Published result files: `.npz` archives of scores, written key for key, read with suspicion."""
+"""Published result files: scores as NumPy arrays, written key for key, read with suspicion."""
 
 from __future__ import annotations
 
 import dataclasses
 import io
-import zipfile
-import zlib
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Self
 
 import numpy as np
 
-import files
 from beam_pipelines.storage.scores.columns import CSCORE, INFLUENCE, MEMORIZATION
-from estimators.agreement import IndexedScores
+from beam_pipelines.storage.scores.published_arrays import BARE, PublishedArrays, open_arrays
+from estimators.agreement import DenseScores, IndexedScores
 from files.errors import UsageError
 
-# The dtype of each array; a name that ends in `{K}` stands for one array per class K.
+# The dtype of each array that is written; a name that ends in `{K}` stands for one per class K.
 FORMATS: dict[str, dict[str, str]] = {
   "cscores": {"labels": "int64", "scores": "float64"},
   "high_influence_pairs": {
@@ -35,15 +35,60 @@ FORMATS: dict[str, dict[str, str]] = {
   "infl_mem": {"memorization": "float32", "influence": "float32"},
 }
 
+# The kind of scores of which a file does not say which they are.
+UNNAMED = "scores"
+
+Kinds = dict[str, IndexedScores | DenseScores]
+
+# What may be read beside them.
+_FILE_NAMES = ("filenames", "tr_filenames", "tt_filenames")
+_READ = {*_FILE_NAMES, *itertools.chain.from_iterable(FORMATS.values())}
+
 _DIGITS = "0123456789"
-_INDEX_LIMIT = 2**31  # pairs of smaller indices fit one int64
+_MATRIX = "infl_matrix_class"
 
 
-def write(path: str, format_name: str, arrays: Mapping[str, np.ndarray]) -> None:
-  """Writes arrays, cast to the dtypes of a format, as one archive, atomically.
+@dataclasses.dataclass(frozen=True, eq=False)
+class PublishedScores:
+  """What a published file holds.
+
+  Attributes:
+    kinds: scores by kind, of which `UNNAMED` is one; not empty.
+    train_names: the training examples' file names, without directory and suffix, by index; None if
+      the file does not have them.
+    test_names: the test examples' likewise.
+  """
+
+  kinds: Kinds
+  train_names: np.ndarray | None = None
+  test_names: np.ndarray | None = None
+
+  def in_order_of(self, other: Self) -> Self:
+    """Returns the scores under the indices that examples of the same name have in another file.
+
+    Examples that the other file does not name are left out. Both have `train_names`; without
+    `test_names` in both, test examples keep their indices.
+    """
+    assert self.train_names is not None
+    assert other.train_names is not None
+    train = _positions(self.train_names, other.train_names)
+    kinds = dict(self.kinds)
+    for kind, scores in kinds.items():
+      if not isinstance(scores, IndexedScores):
+        continue
+      if scores.index.shape[1] == 1:
+        kinds[kind] = scores.reindexed(train)
+      elif self.test_names is not None and other.test_names is not None:
+        kinds[kind] = scores.reindexed(train, _positions(self.test_names, other.test_names))
+      else:
+        kinds[kind] = scores.reindexed(train, np.arange(1 + scores.index[:, 1].max(initial=-1)))
+    return dataclasses.replace(self, kinds=kinds)
+
+
+def encode(format_name: str, arrays: Mapping[str, np.ndarray]) -> bytes:
+  """Returns arrays, cast to the dtypes of a format, as one archive.
 
   Args:
-    path: the file, on any file system that Beam knows.
     format_name: a key of `FORMATS`.
     arrays: all of the format's arrays by name.
   """
@@ -53,145 +98,141 @@ def write(path: str, format_name: str, arrays: Mapping[str, np.ndarray]) -> None
   save = np.savez if format_name == "infl_mem" else np.savez_compressed
   buffer = io.BytesIO()
   save(buffer, allow_pickle=False, **cast)
-  files.write_bytes(path, buffer.getvalue())
+  return buffer.getvalue()
 
 
-def read(path: str) -> dict[str, IndexedScores]:
-  """Returns the scores that a published file holds, by kind.
-
-  C-scores from `cscores`, memorization from all other formats, influence from
-  `high_influence_pairs` and, of all pairs of one class, from `influence_matrix`. The influence in
-  `infl_mem`, of all pairs whatever their class, is left alone: at 600 million pairs it would not
-  fit into memory as rows.
+def read(path: str) -> PublishedScores:
+  """Returns the scores that a published file holds.
 
   Raises:
-    UsageError: the file is missing, truncated, no npz or of no known format, or its arrays are of
-      objects or do not fit each other.
+    UsageError: the file is missing, truncated, neither npz nor npy or of no known format, or its
+      arrays are of objects or do not fit each other.
   """
-  with _open(path) as arrays:
-    names = {_generic(name) for name in arrays.files}
-    formats = [name for name, dtypes in FORMATS.items() if dtypes.keys() <= names]
-    if not formats:
-      raise UsageError(
-        f"{path} is of no known format: it holds {', '.join(arrays.files) or 'nothing'}; "
-        "docs/published_formats.md lists the formats"
-      )
-    found = _READERS[formats[0]](_Archive(path, arrays))
-  for scores in found.values():
-    repeated = scores.repeated()
+  arrays = open_arrays(path, lambda name: _generic(name) in _READ)
+  names = {_generic(name) for name in arrays.names}
+  for needed, reader in _READERS.items():
+    if set(needed) <= names:
+      found = reader(arrays)
+      break
+  else:
+    raise UsageError(
+      f"{path} is of no known format: it holds {', '.join(arrays.names) or 'nothing'}; "
+      "docs/published_formats.md lists the formats"
+    )
+  for scores in found.kinds.values():
+    repeated = scores.repeated() if isinstance(scores, IndexedScores) else None
     if repeated is not None:
       raise UsageError(f"{path} holds {' × '.join(map(str, repeated))} twice")
   return found
 
 
-@dataclasses.dataclass(frozen=True)
-class _Archive:
-  path: str
-  arrays: np.lib.npyio.NpzFile
-
-  def integers(self, name: str, length: int | None = None, limit: int = _INDEX_LIMIT) -> np.ndarray:
-    """Returns an array of `length` labels or indices, which lie below `limit`, as int64."""
-    values = self._load(name, "iu", (length,))
-    if len(values) and not 0 <= values.min() <= values.max() < limit:
-      bad = values[(values < 0) | (values >= limit)][0]
-      raise UsageError(f"{self.path}: array {name} has {bad}, which is not in 0…{limit - 1}")
-    return values.astype(np.int64, copy=False)
-
-  def scores(self, name: str, *shape: int | None) -> np.ndarray:
-    """Returns an array of scores as float64."""
-    return self._load(name, "f", shape or (None,)).astype(np.float64, copy=False)
-
-  def classes(self) -> list[int]:
-    """Returns the classes K that have an `infl_matrix_class{K}`."""
-    stem = "infl_matrix_class"
-    names = [name for name in self.arrays.files if _generic(name) == f"{stem}{{K}}"]
-    return sorted(int(name.removeprefix(stem)) for name in names)
-
-  def _load(self, name: str, kinds: str, shape: tuple[int | None, ...]) -> np.ndarray:
-    if name not in self.arrays.files:
-      raise UsageError(f"{self.path} has no array {name}")
-    try:
-      values = np.asarray(self.arrays[name])
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
-      what = str(error).partition("\n")[0] or type(error).__name__
-      raise UsageError(f"{self.path}: array {name} cannot be read: {what}") from error
-    fits = len(shape) == values.ndim and all(
-      size in (None, actual) for size, actual in zip(shape, values.shape, strict=True)
-    )
-    if values.dtype.kind not in kinds or not fits:
-      wanted = " × ".join("n" if size is None else f"{size}" for size in shape)
-      what = "integers" if kinds == "iu" else "floats"
-      raise UsageError(
-        f"{self.path}: array {name} is {values.dtype} of shape {values.shape}: "
-        f"it must be {wanted} {what}"
-      )
-    return values
+def _read_cscores(arrays: PublishedArrays) -> PublishedScores:
+  labels = arrays.integers("labels")
+  cscores = _by_example(arrays.scores("scores", len(labels)), labels)
+  return PublishedScores({CSCORE: cscores}, _names(arrays, "filenames", len(labels)))
 
 
-def _read_cscores(archive: _Archive) -> dict[str, IndexedScores]:
-  labels = archive.integers("labels")
-  return {CSCORE: _by_example(archive.scores("scores", len(labels)), labels)}
-
-
-def _read_pairs(archive: _Archive) -> dict[str, IndexedScores]:
-  train = archive.integers("tr_idx")
-  test = archive.integers("tt_idx", len(train))
-  influence = archive.scores("infl", len(train))
+def _read_pairs(arrays: PublishedArrays) -> PublishedScores:
+  train = arrays.integers("tr_idx")
+  test = arrays.integers("tt_idx", len(train))
+  influence = arrays.scores("infl", len(train))
   examples, first = np.unique(train, return_index=True)
-  memorization = archive.scores("mem", len(train))[first]
-  return {
+  memorization = arrays.scores("mem", len(train))[first]
+  kinds: Kinds = {
     MEMORIZATION: IndexedScores(examples[:, np.newaxis], memorization),
     INFLUENCE: IndexedScores(np.stack([train, test], axis=1), influence),
   }
+  return PublishedScores(kinds)
 
 
-def _read_influence_matrix(archive: _Archive) -> dict[str, IndexedScores]:
-  train_labels, test_labels = archive.integers("tr_labels"), archive.integers("tt_labels")
-  memorization = archive.scores("tr_mem", len(train_labels))
+def _read_training_set(arrays: PublishedArrays) -> PublishedScores:
+  """Reads what goes by `tr_` and `tt_`: memorization, influence by class, or both."""
+  labels = [
+    arrays.integers(name) if name in arrays.names else None for name in ("tr_labels", "tt_labels")
+  ]
+  sizes = [None if of_split is None else len(of_split) for of_split in labels]
+  kinds: Kinds = {}
+  if "tr_mem" in arrays.names:
+    memorization = _by_example(arrays.scores("tr_mem", sizes[0]), labels[0])
+    kinds[MEMORIZATION], sizes[0] = memorization, len(memorization)
+  if _classes(arrays):
+    kinds[INFLUENCE] = _read_matrices(arrays, sizes, labels)
+  names = [
+    _names(arrays, name, size)
+    for name, size in zip(("tr_filenames", "tt_filenames"), sizes, strict=True)
+  ]
+  return PublishedScores(kinds, *names)
+
+
+def _read_matrices(
+  arrays: PublishedArrays, sizes: Sequence[int | None], labels: Sequence[np.ndarray | None]
+) -> IndexedScores:
+  """Reads the influence within each class, train × test, as pairs."""
   indices, values = [], []
-  for label in archive.classes():
-    train = archive.integers(f"tr_classidx_{label}", limit=len(train_labels))
-    test = archive.integers(f"tt_classidx_{label}", limit=len(test_labels))
-    matrix = archive.scores(f"infl_matrix_class{label}", len(train), len(test))
+  for label in _classes(arrays):
+    train, test = (
+      arrays.integers(f"{name}_classidx_{label}", below=size)
+      for name, size in zip(("tr", "tt"), sizes, strict=True)
+    )
+    matrix = arrays.scores(f"{_MATRIX}{label}", len(train), len(test))
     indices.append(np.stack([np.repeat(train, len(test)), np.tile(test, len(train))], axis=1))
     values.append(matrix.ravel())
   index = np.concatenate(indices)
-  labels = np.stack([train_labels[index[:, 0]], test_labels[index[:, 1]]], axis=1)
-  return {
-    MEMORIZATION: _by_example(memorization, train_labels),
-    INFLUENCE: IndexedScores(index, np.concatenate(values), labels),
-  }
+  known = [
+    of_split[rows] for of_split, rows in zip(labels, index.T, strict=True) if of_split is not None
+  ]
+  return IndexedScores(
+    index, np.concatenate(values), np.stack(known, axis=1) if len(known) == 2 else None
+  )
 
 
-def _read_demonstration(archive: _Archive) -> dict[str, IndexedScores]:
-  return {MEMORIZATION: _by_example(archive.scores("memorization"), None)}
+def _read_demonstration(arrays: PublishedArrays) -> PublishedScores:
+  memorization = _by_example(arrays.scores("memorization"))
+  kinds: Kinds = {MEMORIZATION: memorization}
+  if "influence" in arrays.names:  # test × train
+    kinds[INFLUENCE] = DenseScores(arrays.matrix("influence", None, len(memorization)).T)
+  return PublishedScores(kinds)
 
 
-_READERS = {
-  "cscores": _read_cscores,
-  "high_influence_pairs": _read_pairs,
-  "influence_matrix": _read_influence_matrix,
-  "infl_mem": _read_demonstration,
+def _read_unnamed(arrays: PublishedArrays) -> PublishedScores:
+  name = BARE if BARE in arrays.names else "scores"
+  scores = _by_example(arrays.scores(name))
+  return PublishedScores({UNNAMED: scores}, _names(arrays, "filenames", len(scores)))
+
+
+# By the arrays that a file must have: the first that suits, so the most demanding come first.
+_READERS: dict[tuple[str, ...], Callable[[PublishedArrays], PublishedScores]] = {
+  tuple(FORMATS["high_influence_pairs"]): _read_pairs,
+  ("labels", "scores"): _read_cscores,
+  ("tr_mem",): _read_training_set,
+  (f"{_MATRIX}{{K}}",): _read_training_set,
+  ("memorization",): _read_demonstration,
+  ("scores",): _read_unnamed,
+  (BARE,): _read_unnamed,
 }
 
 
-def _by_example(scores: np.ndarray, labels: np.ndarray | None) -> IndexedScores:
+def _classes(arrays: PublishedArrays) -> list[int]:
+  """Returns the classes K that have an `infl_matrix_class{K}`."""
+  names = [name for name in arrays.names if _generic(name) == f"{_MATRIX}{{K}}"]
+  return sorted(int(name.removeprefix(_MATRIX)) for name in names)
+
+
+def _positions(names: np.ndarray, others: np.ndarray) -> np.ndarray:
+  """Returns at which index others have each name, int64; −1 for nowhere."""
+  positions = np.full(len(names), -1)
+  _, here, there = np.intersect1d(names, others, assume_unique=True, return_indices=True)
+  positions[here] = there
+  return positions
+
+
+def _names(arrays: PublishedArrays, name: str, length: int | None) -> np.ndarray | None:
+  return arrays.file_names(name, length) if name in arrays.names else None
+
+
+def _by_example(scores: np.ndarray, labels: np.ndarray | None = None) -> IndexedScores:
   index = np.arange(len(scores))[:, np.newaxis]
   return IndexedScores(index, scores, None if labels is None else labels[:, np.newaxis])
-
-
-def _open(path: str) -> np.lib.npyio.NpzFile:
-  advice = "give a scores directory or a published .npz file"
-  if not files.exists(path):  # reading would raise an error of the file system's own kind
-    raise UsageError(f"{path}: no such file; {advice}")
-  try:
-    content = files.read_bytes(path)
-  except OSError as error:
-    raise UsageError(f"{path} cannot be read ({error}); {advice}") from error
-  # A ZIP's directory is at its end, so this tells a file that was cut short as well.
-  if not (content.startswith(b"PK") and zipfile.is_zipfile(io.BytesIO(content))):
-    raise UsageError(f"{path} is no npz archive, or was cut short: fetch it again")
-  return np.load(io.BytesIO(content), allow_pickle=False)
 
 
 def _generic(name: str) -> str:
