@@ -4,18 +4,16 @@ from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from estimators.counts import InOutCounts
 
 Columns = dict[str, np.ndarray]
 
-# What the report reads of each table; tables may hold more.
+# What the report reads of each table; tables may hold more. Labels are those of the data set.
 _READ = {
   "examples": (
     "subset_ratio",
     "example",
-    "label",
     "runs_in",
     "runs_out",
     "correct_in",
@@ -24,13 +22,11 @@ _READ = {
     "memorization_se",
     "consistency",
   ),
-  "cscores": ("example", "label", "cscore", "cscore_se"),
+  "cscores": ("example", "cscore", "cscore_se"),
   "influence": (
     "subset_ratio",
     "train_example",
     "test_example",
-    "train_label",
-    "test_label",
     "influence",
     "influence_se",
     "memorization",
@@ -40,8 +36,6 @@ _READ = {
 }
 
 REPORT_TABLES = tuple(_READ)
-
-UNKNOWN_LABEL = -1
 
 
 class ReportError(ValueError):
@@ -56,7 +50,7 @@ def read_columns(tables: Mapping[str, pa.Table], name: str) -> Columns:
     name: the table.
 
   Returns:
-    Arrays of one length: null scores are NaN, null labels are `UNKNOWN_LABEL`.
+    Arrays of one length: null scores are NaN.
 
   Raises:
     ReportError: the table lacks a column.
@@ -67,7 +61,7 @@ def read_columns(tables: Mapping[str, pa.Table], name: str) -> Columns:
   missing = [column for column in _READ[name] if column not in table.column_names]
   if missing:
     raise ReportError(f"table {name!r} has no column {missing[0]!r}: score the campaign again")
-  return {column: _to_numpy(table[column]) for column in _READ[name]}
+  return {column: table[column].to_numpy() for column in _READ[name]}
 
 
 def take(columns: Columns, rows: np.ndarray) -> Columns:
@@ -80,9 +74,3 @@ def in_out_counts(columns: Columns) -> InOutCounts:
   return InOutCounts(
     columns["runs_in"], columns["runs_out"], columns["correct_in"], columns["correct_out"]
   )
-
-
-def _to_numpy(column: pa.ChunkedArray) -> np.ndarray:
-  if pa.types.is_integer(column.type) and column.null_count:
-    column = pc.fill_null(column, UNKNOWN_LABEL)
-  return column.to_numpy()

@@ -1,25 +1,21 @@
-"""The labels of the score tables against those of the data set."""
+"""The labels of examples in the score tables: those of the data set."""
 
 import numpy as np
 
-from reports.columns import UNKNOWN_LABEL, ReportError
+from reports.columns import ReportError
 from reports.pictures import LabeledImages
 
 
-def check_labels(
-  examples: np.ndarray, labels: np.ndarray, dataset_split: LabeledImages, where: str
-) -> np.ndarray:
-  """Returns the data set's labels of `examples`.
+def labels_of(examples: np.ndarray, dataset_split: LabeledImages, where: str) -> np.ndarray:
+  """Returns the data set's labels of `examples`, int `[rows]`.
 
   Args:
     examples: int `[rows]`, example indices.
-    labels: int `[rows]`, the table's labels, `UNKNOWN_LABEL` where it has none.
     dataset_split: the split that the indices point into.
     where: table and column of the indices, for messages.
 
   Raises:
-    ReportError: an index lies outside the split, or a known label differs from the data set's,
-      so the scores are not of this data set.
+    ReportError: an index lies outside the split, so the scores are not of this data set.
   """
   examples = examples.astype(np.int64)
   size = len(dataset_split.labels)
@@ -29,12 +25,4 @@ def check_labels(
       f"{where}: example {examples[outside[0]]} is not among the data set's {size} examples: "
       "report with the data set that was scored"
     )
-  found = dataset_split.labels[examples]
-  different = np.flatnonzero((labels != UNKNOWN_LABEL) & (labels != found))
-  if different.size:
-    row = different[0]
-    raise ReportError(
-      f"{where}: example {examples[row]} has label {int(labels[row])}, but {int(found[row])} in "
-      "the data set: report with the data set that was scored"
-    )
-  return found
+  return dataset_split.labels[examples]

@@ -12,7 +12,7 @@ from estimators.ratios import main_ratio
 from reports import sections, text
 from reports.columns import read_columns, take
 from reports.findings import expected_by_chance
-from reports.labels import check_labels
+from reports.labels import labels_of
 from reports.pictures import Gallery, ImageDataset
 
 # The threshold of Feldman & Zhang 2020, if the manifest names none.
@@ -30,22 +30,23 @@ def render_report(
   Args:
     tables: score tables by name (examples, cscores, influence, runs, skipped), rows in any order;
       an absent one reads as empty, and the report says so.
-    manifest: the scores' manifest; the report leaves out what it lacks.
-    dataset: the data set that was scored.
+    manifest: the scores' manifest; the report leaves out what it lacks. Its warnings, a list of
+      sentences, stand above everything else.
+    dataset: the data set that was scored, whose labels are shown.
 
   Raises:
-    ReportError: a table lacks a column, the tables and the data set do not fit each other, or
-      the images have neither one nor three channels.
+    ReportError: a table lacks a column or has an example that the data set lacks, or the images
+      have neither one nor three channels.
   """
   examples = read_columns(tables, "examples")
   cscores = read_columns(tables, "cscores")
   pairs = read_columns(tables, "influence")
   runs = read_columns(tables, "runs")
   train, test = dataset.train, dataset.test
-  examples["label"] = check_labels(examples["example"], examples["label"], train, "examples")
-  cscores["label"] = check_labels(cscores["example"], cscores["label"], train, "cscores")
-  check_labels(pairs["train_example"], pairs["train_label"], train, "influence, training side")
-  check_labels(pairs["test_example"], pairs["test_label"], test, "influence, test side")
+  examples["label"] = labels_of(examples["example"], train, "examples")
+  cscores["label"] = labels_of(cscores["example"], train, "cscores")
+  labels_of(pairs["train_example"], train, "influence, training side")
+  labels_of(pairs["test_example"], test, "influence, test side")
 
   gallery = Gallery(dataset)
   options = manifest.get("options") or {}
@@ -54,6 +55,7 @@ def render_report(
   ratio = main_ratio(Counter(runs["subset_ratio"].tolist()))
   return _template().render(
     manifest=manifest,
+    warnings=manifest.get("warnings") or [],
     options=options,
     data=manifest.get("dataset") or dataset.spec,
     train_size=len(train.labels),

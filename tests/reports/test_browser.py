@@ -30,6 +30,7 @@ FLAGS = (
   "--remote-debugging-pipe",
 )
 TIMEOUT_SECONDS = 60
+WARNINGS = ["Runs 3 and 4 have one subset: <b>copied</b>?", "gs://bucket/" + "0123456789" * 30]
 PHONE, DESKTOP = 390, 1280
 
 # Contrast as defined by WCAG 2.2, of every element that has text of its own.
@@ -158,7 +159,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def report(tables, manifest, digits, tmp_path_factory):
-  facts = {**manifest, "experiment": "gs://bucket/" + "a-long-name" * 20}
+  facts = {**manifest, "experiment": "gs://bucket/" + "a-long-name" * 20, "warnings": WARNINGS}
   path = tmp_path_factory.mktemp("report") / "report.html"
   path.write_text(render_report(tables, facts, digits), encoding="utf-8")
   return path
@@ -177,6 +178,23 @@ def test_nothing_is_wider_than_the_page(opened):
   assert browser.evaluate("document.documentElement.scrollWidth") <= width
   assert browser.evaluate("document.body.getBoundingClientRect().right") <= width
   assert browser.evaluate(TEXT_OUTSIDE_FIGURE) == []
+
+
+def test_warnings_are_seen_without_scrolling(opened):
+  browser, *_ = opened
+  shown = browser.evaluate(
+    "[...document.querySelectorAll('.warnings li')].map((li) => [li.innerText, "
+    "li.getBoundingClientRect().top, li.getBoundingClientRect().bottom])"
+  )
+  assert [text for text, *_ in shown] == WARNINGS  # markup in them is text
+  assert all(0 < top < bottom < 844 for _, top, bottom in shown)
+  # A border in the color of warnings all around, where nothing else has one.
+  style = browser.evaluate(
+    "(({borderTopWidth, borderTopColor, color}) => [borderTopWidth, borderTopColor, color])"
+    "(getComputedStyle(document.querySelector('.warnings')))"
+  )
+  assert style[0] == "2px"
+  assert style[1] != style[2]
 
 
 def test_only_the_document_itself_is_loaded(opened, report):

@@ -2,23 +2,20 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from reports.columns import UNKNOWN_LABEL, ReportError, read_columns, take
+from reports.columns import ReportError, read_columns, take
 
 
-def test_null_scores_are_nan_and_null_labels_are_unknown():
+def test_null_scores_are_nan():
   table = pa.table(
     {
       "example": pa.array([4, 7], pa.int64()),
-      "label": pa.array([None, 3], pa.int64()),
       "cscore": pa.array([0.5, None], pa.float64()),
       "cscore_se": pa.array([None, 0.1], pa.float64()),
       "not_read": ["a", "b"],
     }
   )
   columns = read_columns({"cscores": table}, "cscores")
-  assert sorted(columns) == ["cscore", "cscore_se", "example", "label"]
-  assert columns["label"].tolist() == [UNKNOWN_LABEL, 3]
-  assert np.issubdtype(columns["label"].dtype, np.integer)
+  assert sorted(columns) == ["cscore", "cscore_se", "example"]
   np.testing.assert_array_equal(columns["cscore"], [0.5, np.nan])
 
 

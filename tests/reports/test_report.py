@@ -305,7 +305,11 @@ def test_hostile_strings_stay_text(tables, manifest, digits):
   skipped = pa.table({"path": [f"a/{hostile}"], "reason": [hostile]})
   marked = dataclasses.replace(digits, class_names=(hostile,) * 10)
   facts = {**manifest, "experiment": hostile, "dataset": hostile, "versions": {hostile: hostile}}
-  facts |= {"created": hostile, "options": {**manifest["options"], hostile: hostile}}
+  facts |= {
+    "warnings": [hostile],
+    "created": hostile,
+    "options": {**manifest["options"], hostile: hostile},
+  }
   document = render_report({**tables, "skipped": skipped}, facts, marked)
   assert "<script" not in document
   page = Page(document)
@@ -372,6 +376,21 @@ def test_many_classes_of_color_images_stay_small(tables, manifest, digits):
   assert "the first 24 are shown" in document
   assert len(pictures(document)) == 1 + 12 * 10 + 24 * 7 + 12 * 10
   assert len(document) < 5_000_000
+
+
+@pytest.mark.parametrize(
+  ("warnings", "heading"), [(["One."], "Warning:"), (["One.", "Two & three."], "Warnings:")]
+)
+def test_warnings_stand_before_everything_else(tables, manifest, digits, warnings, heading):
+  text = Page(render_report(tables, {**manifest, "warnings": warnings}, digits)).text
+  assert f"{heading} these scores may not mean what they seem to. {' '.join(warnings)}" in text
+  assert text.index(warnings[-1]) < text.index("64 networks were trained")
+
+
+@pytest.mark.parametrize("warnings", [[], None])
+def test_without_warnings_there_is_no_place_for_them(document, tables, manifest, digits, warnings):
+  assert "Warning" not in Page(document).text
+  assert render_report(tables, {**manifest, "warnings": warnings}, digits) == document
 
 
 @pytest.mark.parametrize(("by_chance", "mostly"), [(0.2, False), (1e6, True)])
