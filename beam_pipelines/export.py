@@ -4,25 +4,43 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import zarr
 
+import files
 from beam_pipelines.launch import arguments, command
-from beam_pipelines.storage.scores import directory as scores
-from beam_pipelines.storage.scores import published
+from beam_pipelines.launch.output import add_flag, open_output
+from beam_pipelines.storage.scores import dense, published
 from beam_pipelines.storage.scores.columns import (
   choose_ratio,
   read_cscores,
   read_influence,
   read_memorization,
 )
-from beam_pipelines.storage.scores.dense import read_dense, row_blocks
+from beam_pipelines.storage.scores.completeness import scored_sizes
+from beam_pipelines.storage.scores.directory import DENSE, read_table
+from beam_pipelines.storage.scores.manifest import Manifest, read_manifest
+from beam_pipelines.storage.scores.pairing import check_dataset
 from estimators.agreement import IndexedScores
 from files.errors import UsageError
 from image_datasets import ImageDataset, describe_specs, load_dataset
+
+_PAIRED_TABLES = ("examples", "influence")  # with the labels that the scores know of both sides
+
+
+class _Asked(NamedTuple):
+  """What to export: scores by their directory, and the data set of the labels, if one is given."""
+
+  format_name: str
+  scores: str
+  manifest: Manifest
+  ratio: float | None
+  dataset: ImageDataset | None
+
+  def chosen_ratio(self) -> float:
+    return choose_ratio(self.scores, self.ratio)
 
 
 class _Export(NamedTuple):
@@ -33,10 +51,13 @@ class _Export(NamedTuple):
 def run(argv: Sequence[str]) -> int:
   """Writes one published file and says what is in it; returns the exit status."""
   args, _ = _parser().parse(argv)
-  scores.read_manifest(args.scores)
-  export = _EXPORTS[args.format](args)
-  published.write(args.output, args.format, export.arrays)
-  print(f"{args.format}: {export.what}, into {args.output}")
+  output = open_output(args.output)
+  manifest = read_manifest(args.scores)
+  dataset = _load_scored_dataset(args, manifest) if args.dataset else None
+  asked = _Asked(args.format, args.scores, manifest, args.ratio, dataset)
+  export = _EXPORTS[args.format](asked)
+  output.write(published.encode(args.format, export.arrays))
+  output.say(f"{args.format}: {export.what}, into {output}")
   return 0
 
 
@@ -52,35 +73,49 @@ def _parser() -> command.Parser:
   add = parser.add_argument
   add("--scores", type=arguments.path, required=True, help="directory of score tables")
   add("--format", choices=published.FORMATS, required=True, help="what to write")
-  add("--output", type=arguments.path, required=True, help="file to write")
+  add_flag(parser)
   add(
     "--ratio",
     type=float,
     help="subset ratio (default: the one with the most runs); C-scores average all of them",
   )
-  arguments.add_dataset(parser, "data set of the labels in influence_matrix")
+  arguments.add_dataset(
+    parser,
+    "data set that was scored: of the labels, in influence_matrix and where scores lack them",
+  )
   return parser
 
 
-def _cscores(args: argparse.Namespace) -> _Export:
-  if args.ratio is not None:
+def _load_scored_dataset(args: argparse.Namespace, manifest: Manifest) -> ImageDataset:
+  dataset = load_dataset(args.dataset, args.data_dir)
+  tables = {name: read_table(args.scores, name) for name in _PAIRED_TABLES}
+  labels = (dataset.train.labels, dataset.test.labels)
+  check_dataset(args.scores, manifest, tables, args.dataset, *labels)
+  return dataset
+
+
+def _cscores(asked: _Asked) -> _Export:
+  if asked.ratio is not None:
     raise UsageError("--ratio: C-scores average all subset ratios; leave it out")
-  cscores = read_cscores(args.scores)
-  if cscores.labels is None:
+  cscores = read_cscores(asked.scores)
+  if asked.dataset is not None:
+    labels = asked.dataset.train.labels
+  elif cscores.labels is not None:
+    labels = cscores.labels[:, 0]
+  else:
     raise UsageError(
-      f"--scores={args.scores} has no labels, which {args.format} needs: "
-      "run `heldout score` with --dataset"
+      f"--scores={asked.scores} has no labels, which {asked.format_name} needs: "
+      "give the data set that was scored, --dataset"
     )
-  arrays = {"labels": cscores.labels[:, 0], "scores": cscores.scores}
-  return _Export(arrays, _count_examples(cscores.scores))
+  return _Export({"labels": labels, "scores": cscores.scores}, _count_examples(cscores.scores))
 
 
-def _high_influence_pairs(args: argparse.Namespace) -> _Export:
-  ratio = choose_ratio(args.scores, args.ratio)
-  pairs = read_influence(args.scores, ratio)
+def _high_influence_pairs(asked: _Asked) -> _Export:
+  ratio = asked.chosen_ratio()
+  pairs = read_influence(asked.scores, ratio)
   if not len(pairs):
     raise UsageError(
-      f"--scores={args.scores} holds no influence pairs at ratio {ratio}: "
+      f"--scores={asked.scores} holds no influence pairs at ratio {ratio}: "
       "run `heldout score` with lower --min_influence or --min_memorization"
     )
   pairs = pairs.take(_published_order(pairs))
@@ -89,7 +124,7 @@ def _high_influence_pairs(args: argparse.Namespace) -> _Export:
     "tr_idx": train,
     "tt_idx": test,
     "infl": pairs.scores,
-    "mem": read_memorization(args.scores, ratio).scores[train],
+    "mem": read_memorization(asked.scores, ratio).scores[train],
   }
   what = (
     f"{len(pairs):,} pairs of {len(np.unique(train)):,} training and {len(np.unique(test)):,} "
@@ -98,36 +133,34 @@ def _high_influence_pairs(args: argparse.Namespace) -> _Export:
   return _Export(arrays, what)
 
 
-def _influence_matrix(args: argparse.Namespace) -> _Export:
-  if not args.dataset:
-    raise UsageError(f"--format={args.format} needs labels: give --dataset")
-  ratio = choose_ratio(args.scores, args.ratio)
-  matrix = read_dense(args.scores, ratio)
-  memorization = read_memorization(args.scores, ratio)
-  dataset = load_dataset(args.dataset, args.data_dir)
-  _check_dataset(args, dataset, matrix, memorization)
+def _influence_matrix(asked: _Asked) -> _Export:
+  dataset = asked.dataset
+  if dataset is None:
+    raise UsageError(f"--format={asked.format_name} needs labels: give --dataset")
+  ratio = asked.chosen_ratio()
+  memorization = read_memorization(asked.scores, ratio).scores
   train_labels, test_labels = dataset.train.labels, dataset.test.labels
-  arrays = {"tr_labels": train_labels, "tt_labels": test_labels, "tr_mem": memorization.scores}
+  arrays = {"tr_labels": train_labels, "tt_labels": test_labels, "tr_mem": memorization}
   for label in range(dataset.num_classes):
     train, test = np.flatnonzero(train_labels == label), np.flatnonzero(test_labels == label)
     arrays[f"tr_classidx_{label}"], arrays[f"tt_classidx_{label}"] = train, test
     arrays[f"infl_matrix_class{label}"] = np.empty((len(train), len(test)))
-  for rows, block in row_blocks(args.scores, matrix):
+  for rows, block in _influence_rows(asked, ratio, memorization):
     for label in np.unique(train_labels[rows]):
       train, test = arrays[f"tr_classidx_{label}"], arrays[f"tt_classidx_{label}"]
       within = slice(*np.searchsorted(train, [rows.start, rows.stop]))
       of_class = arrays[f"infl_matrix_class{label}"]
       of_class[within] = block[np.ix_(train[within] - rows.start, test)]
-  what = f"{dataset.num_classes} classes, {_count_examples(memorization.scores)} at ratio {ratio}"
+  what = f"{dataset.num_classes} classes, {_count_examples(memorization)} at ratio {ratio}"
   return _Export(arrays, what)
 
 
-def _infl_mem(args: argparse.Namespace) -> _Export:
-  ratio = choose_ratio(args.scores, args.ratio)
-  matrix = read_dense(args.scores, ratio)
-  memorization = read_memorization(args.scores, ratio).scores
-  influence = np.empty(matrix.shape[::-1], np.float32)
-  for rows, block in row_blocks(args.scores, matrix):
+def _infl_mem(asked: _Asked) -> _Export:
+  ratio = asked.chosen_ratio()
+  memorization = read_memorization(asked.scores, ratio).scores
+  sizes = scored_sizes(asked.manifest)
+  influence = np.empty((sizes.test, sizes.train), np.float32)
+  for rows, block in _influence_rows(asked, ratio, memorization):
     influence[:, rows] = block.T
   what = f"{_count_examples(memorization)} × {len(influence):,} test examples at ratio {ratio}"
   return _Export({"memorization": memorization, "influence": influence}, what)
@@ -141,34 +174,39 @@ _EXPORTS = {
 }
 
 
+def _influence_rows(
+  asked: _Asked, ratio: float, memorization: np.ndarray
+) -> Iterator[tuple[slice, np.ndarray]]:
+  """Yields which rows of the dense influence, and the rows, having checked that they are there.
+
+  A chunk of the matrix that was lost reads as NaN. So does an example that all runs saw, or none;
+  but its memorization is undefined as well.
+  """
+  matrix = dense.read_dense(asked.scores, ratio)
+  where = files.join(asked.scores, DENSE, dense.array_name(ratio))
+  sizes = scored_sizes(asked.manifest)
+  if matrix.shape != sizes:
+    raise UsageError(
+      f"{where} is {matrix.shape[0]:,} × {matrix.shape[1]:,}, but scores are of {sizes}: "
+      "run `heldout score --dense` again"
+    )
+  for rows, block in dense.row_blocks(asked.scores, matrix):
+    undefined = np.isnan(block).all(axis=1)
+    lost = rows.start + np.flatnonzero(undefined != np.isnan(memorization[rows]))
+    if len(lost) and sizes.test:
+      raise UsageError(
+        f"{where} does not go with table examples at training example {lost[0]} and "
+        f"{len(lost) - 1:,} more of rows {rows.start}…{rows.stop - 1}, where one is undefined: "
+        "a part was lost; run `heldout score --dense` again"
+      )
+    yield rows, block
+
+
 def _published_order(pairs: IndexedScores) -> np.ndarray:
   """Returns the order of the published pairs: by class, then test example, then training one."""
   train, test = pairs.index.T
   labels = np.zeros_like(test) if pairs.labels is None else pairs.labels[:, 1]
   return np.lexsort((train, test, labels))
-
-
-def _check_dataset(
-  args: argparse.Namespace,
-  dataset: ImageDataset,
-  matrix: zarr.Array,
-  memorization: IndexedScores,
-) -> None:
-  what = f"--scores={args.scores} with --dataset={args.dataset}"
-  sizes = (len(dataset.train), len(dataset.test))
-  if sizes != matrix.shape:
-    raise UsageError(
-      f"{what}: the data set has {sizes[0]:,} training and {sizes[1]:,} test examples, "
-      f"the scores {matrix.shape[0]:,} and {matrix.shape[1]:,}; give the one that was scored"
-    )
-  if memorization.labels is not None:
-    differing = np.flatnonzero(memorization.labels[:, 0] != dataset.train.labels)
-    if len(differing):
-      example = differing[0]
-      raise UsageError(
-        f"{what}: training example {example} is of class {dataset.train.labels[example]} in the "
-        f"data set, {memorization.labels[example, 0]} in the scores; give the one that was scored"
-      )
 
 
 def _count_examples(values: np.ndarray) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-import files
 from beam_pipelines.launch import arguments, command
+from beam_pipelines.launch.output import add_flag, open_output
 from beam_pipelines.storage.scores.directory import open_scores
+from beam_pipelines.storage.scores.pairing import check_dataset
 from files.errors import UsageError
 from image_datasets import describe_specs, load_dataset
 from reports import REPORT_TABLES, ReportError, findings, render_report
@@ -26,18 +27,22 @@ def run(argv: Sequence[str]) -> int:
   add = parser.add_argument
   add("--scores", type=arguments.path, required=True, help="directory of score tables")
   arguments.add_dataset(parser, "data set that the pictures come from", required=True)
-  add("--output", type=arguments.path, default="report.html", help="file to write")
+  add_flag(parser, default="report.html")
   args, _ = parser.parse(argv)
+  output = open_output(args.output)
   with open_scores(args.scores) as scores:
-    manifest = scores.manifest.as_json()
     tables = {name: scores.table(name) for name in REPORT_TABLES}
   dataset = load_dataset(args.dataset, args.data_dir)
+  labels = (dataset.train.labels, dataset.test.labels)
+  check_dataset(args.scores, scores.manifest, tables, args.dataset, *labels)
+  manifest = scores.manifest.as_json()
   try:
     document = render_report(tables, manifest, dataset)
   except ReportError as error:
     raise UsageError(f"--scores={args.scores} with --dataset={args.dataset}: {error}") from error
-  files.write_bytes(args.output, document.encode())
-  print("\n".join([f"report: {args.output}", *findings(tables, manifest)]))
+  output.write(document.encode())
+  warnings = [f"warning: {warning}" for warning in manifest.get("warnings") or []]
+  output.say("\n".join([f"report: {output}", *warnings, *findings(tables, manifest)]))
   return 0
 
 

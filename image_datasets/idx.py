@@ -81,6 +81,7 @@ def _parse_packed(content: bytes, path: str, dimensions: Collection[int]) -> np.
   """Unpacks a file as far as its header promises, and a little more if there is more."""
   blocks = inflate.gunzip_blocks([content])
   unpacked = bytearray()
+  damage: inflate.InflateError | None = None
   try:
     while len(unpacked) < _header_bytes(max(dimensions)):
       unpacked += next(blocks)
@@ -93,10 +94,15 @@ def _parse_packed(content: bytes, path: str, dimensions: Collection[int]) -> np.
       )
     while len(unpacked) <= expected:
       unpacked += next(blocks)
-  except (EOFError, StopIteration):
+  except StopIteration:
     pass  # whether that was too early, the length tells
+  except inflate.InflateError as error:
+    damage = error  # the lengths say more, if they differ
   shape = _parse_header(unpacked, path, dimensions)
-  return _as_array(memoryview(unpacked).toreadonly(), path, shape)
+  array = _as_array(memoryview(unpacked).toreadonly(), path, shape)
+  if damage:
+    raise damage
+  return array
 
 
 def _as_array(content: bytes | memoryview, path: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -1,13 +1,15 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from beam_pipelines.storage.scores.manifest import read_manifest
 from beam_pipelines import cli, compare
 from beam_pipelines.storage.scores import published
+from beam_pipelines.storage.scores.manifest import read_manifest
 from image_datasets import load_dataset
 from tests.helpers.outcomes import make_outcomes, write_experiment
+from tests.helpers.scores import vouch_for
 
 DATA = Path(__file__).parents[1] / "data" / "published"
 PAIRS = DATA / "cifar100_high_infl_pairs_infl0.15_mem0.25.npz"
@@ -347,7 +349,10 @@ def test_another_number_of_examples_is_mentioned(scores, bare, capsys):
 
 def test_a_part_that_was_lost_is_refused(scores, tmp_path, capsys):
   shutil.copytree(scores, tmp_path / "scores")
-  next((tmp_path / "scores" / "cscores").iterdir()).unlink()
+  part = next((tmp_path / "scores" / "cscores").iterdir())
+  part.unlink()
+  assert f"{part} is missing: score again" in _compare(capsys, tmp_path / "scores", scores)
+  vouch_for(tmp_path / "scores")  # nor is it if the manifest is as wrong
   assert f"{tmp_path}/scores: table cscores should have each of 1,437" in (
     _compare(capsys, tmp_path / "scores", scores)
   )

@@ -1,5 +1,11 @@
+import io
+import shutil
+
 import duckdb
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from beam_pipelines import cli
@@ -12,6 +18,7 @@ from tests.helpers.outcomes import (
   write_experiment,
   write_few_digits,
 )
+from tests.helpers.scores import vouch_for
 
 
 @pytest.fixture(scope="module")
@@ -185,13 +192,14 @@ def test_the_output_is_replaced_and_nothing_else_is_left(campaign, tmp_path):
     (["--format=cscores", "--ratio=0.7"], "--ratio: C-scores average all subset ratios"),
     (["--format=high_influence_pairs", "--ratio=0.5"], "--ratio=0.5: "),
     (["--format=influence_matrix"], "--format=influence_matrix needs labels: give --dataset"),
-    (["--format=influence_matrix", "--dataset=digits"], "run `heldout score --dense`"),
+    (["--format=influence_matrix", "--dataset={data}"], "score again with dense influence"),
     (["--format=infl_mem"], "holds no dense influence at ratio 0.7"),
     (["--format=infl_mem", "--ratio=x"], "argument --ratio: invalid float value: 'x'"),
   ],
 )
 def test_what_cannot_be_exported_is_one_line(campaign, tmp_path, flags, message, capsys):
   output = tmp_path / "x.npz"
+  flags = [flag.format(data=f"npz:{campaign}/digits.npz") for flag in flags]
   arguments = [f"--scores={campaign / 'scores'}", f"--output={output}", *flags]
   assert cli.main(["export", *arguments]) == 2
   error = capsys.readouterr().err
@@ -206,11 +214,16 @@ def test_scores_must_be_there(tmp_path, capsys):
   assert "holds no manifest.json: run `heldout score` first" in capsys.readouterr().err
 
 
-def test_cscores_need_labels(tmp_path, capsys):
+def test_labels_of_cscores_may_come_from_the_data_set(tmp_path, capsys):
+  dataset = load_dataset(write_few_digits(tmp_path / "digits.npz"))
   write_experiment(tmp_path / "runs", make_outcomes(0.5, range(4)))
   _score(tmp_path)
   assert _export(tmp_path, "cscores") is None
-  assert "has no labels, which cscores needs: run `heldout score` with" in capsys.readouterr().err
+  assert "has no labels, which cscores needs: give the data set that was scored, --dataset" in (
+    capsys.readouterr().err
+  )
+  arrays = _export(tmp_path, "cscores", f"--dataset={dataset.spec}")
+  assert np.array_equal(arrays["labels"], dataset.train.labels)
   assert len(_export(tmp_path, "high_influence_pairs")["infl"])
 
 
@@ -226,7 +239,11 @@ def test_no_pairs_are_an_error(campaign, tmp_path, capsys):
 @pytest.mark.parametrize(
   ("num_train", "first", "message"),
   [
-    (40, 0, "has 40 training and 11 test examples, the scores 37 and 11"),
+    (
+      40,
+      0,
+      "holds scores of 37 training and 11 test examples, the data set {spec} has 40 training",
+    ),
     (NUM_TRAIN, 100, "training example 0 is of class "),
   ],
 )
@@ -236,12 +253,127 @@ def test_the_data_set_must_be_the_one_that_was_scored(
   other = load_dataset(write_few_digits(tmp_path / "other.npz", num_train, first))
   assert _export(dense, "influence_matrix", f"--dataset={other.spec}") is None
   error = capsys.readouterr().err
-  assert f"--scores={dense / 'scores'} with --dataset={other.spec}: " in error
-  assert message in error
-  assert "give the one that was scored" in error
+  assert error.startswith(f"heldout export: error: {dense / 'scores'}")
+  assert message.format(spec=other.spec) in error
+  assert error.endswith("give the data set that was scored\n")
 
 
 def test_incomplete_scores_are_refused(tmp_path, capsys):
   write_stub(str(tmp_path / "scores"), "e", "job")
   assert _export(tmp_path, "cscores") is None
   assert "is incomplete: run `heldout score` again" in capsys.readouterr().err
+
+
+def _edit_table(scores, name, edit):
+  """Replaces a table by one part with other rows."""
+  parts = sorted((scores / name).glob("*.parquet"))
+  table = edit(pa.concat_tables([pq.read_table(part) for part in parts]))
+  for part in parts:
+    part.unlink()
+  pq.write_table(table, parts[0])
+  vouch_for(scores)
+
+
+def _drop(table):
+  return pa.concat_tables([table.slice(0, 3), table.slice(5)])
+
+
+def _repeat(table):
+  return pa.concat_tables([table, table.slice(7, 2)])
+
+
+def _of_another_data_set(table):
+  moved = pc.add(table["example"], pc.if_else(pc.equal(table["example"], 4), 100, 0))
+  return table.set_column(table.column_names.index("example"), table.schema.field("example"), moved)
+
+
+@pytest.mark.parametrize(
+  ("edit", "message"),
+  [
+    (_drop, "2 missing (the first: 3)"),
+    (_repeat, "2 there more than once (the first: 7)"),
+    (_of_another_data_set, "1 missing (the first: 4), 1 of another data set (the first: 104)"),
+  ],
+)
+@pytest.mark.parametrize(
+  ("format_name", "table", "where"),
+  [
+    ("cscores", "cscores", "table cscores"),
+    ("high_influence_pairs", "examples", "table examples at ratio 0.3"),
+    ("infl_mem", "examples", "table examples at ratio 0.3"),
+  ],
+)
+def test_tables_that_lack_repeat_or_add_examples_are_refused(
+  dense, tmp_path, edit, message, format_name, table, where, capsys
+):
+  shutil.copytree(dense / "scores", tmp_path / "scores")
+
+  def edit_by_example(rows):
+    order = [
+      (name, "ascending") for name in ("subset_ratio", "example") if name in rows.schema.names
+    ]
+    return edit(rows.sort_by(order))
+
+  _edit_table(tmp_path / "scores", table, edit_by_example)
+  flags = ["--ratio=0.3"] if format_name != "cscores" else []
+  assert _export(tmp_path, format_name, *flags) is None
+  error = capsys.readouterr().err
+  assert error.startswith(
+    f"heldout export: error: {tmp_path}/scores: {where} should have each of 37"
+  )
+  assert message in error
+  assert error.endswith("; run `heldout score` again\n")
+  assert error.count("\n") == 1
+  assert not (tmp_path / "out").exists()
+
+
+def test_the_order_of_rows_and_parts_does_not_matter(campaign, tmp_path):
+  shutil.copytree(campaign / "scores", tmp_path / "scores")
+  rng = np.random.default_rng(0)
+  for table in ("cscores", "examples", "influence"):
+    _edit_table(tmp_path / "scores", table, lambda rows: rows.take(rng.permutation(len(rows))))
+  for format_name in ("cscores", "high_influence_pairs"):
+    expected, found = _export(campaign, format_name), _export(tmp_path, format_name)
+    assert all(np.array_equal(found[name], array) for name, array in expected.items())
+
+
+def test_pairs_that_repeat_are_refused(campaign, tmp_path, capsys):
+  shutil.copytree(campaign / "scores", tmp_path / "scores")
+  _edit_table(
+    tmp_path / "scores", "influence", lambda rows: pa.concat_tables([rows, rows.slice(0, 3)])
+  )
+  ratio = _query(campaign, "influence", "subset_ratio")["subset_ratio"][0]
+  assert _export(tmp_path, "high_influence_pairs", f"--ratio={ratio}") is None
+  assert "table influence at ratio" in (error := capsys.readouterr().err)
+  assert "repeat another and 0 are of another data set" in error
+
+
+@pytest.mark.parametrize("format_name", ["infl_mem", "influence_matrix"])
+def test_a_chunk_of_dense_influence_that_was_lost_is_refused(dense, tmp_path, format_name, capsys):
+  shutil.copytree(dense / "scores", tmp_path / "scores")
+  (tmp_path / "scores" / "influence.zarr" / "ratio-0.7" / "c" / "0" / "0").unlink()
+  vouch_for(tmp_path / "scores")
+  assert _export(tmp_path, format_name, f"--dataset=npz:{dense}/digits.npz") is None
+  error = capsys.readouterr().err
+  assert f"{tmp_path}/scores/influence.zarr/ratio-0.7 does not go with table examples" in error
+  assert "a part was lost; run `heldout score --dense` again" in error
+
+
+@pytest.mark.parametrize("format_name", ["cscores", "high_influence_pairs"])
+def test_standard_output_takes_the_archive(campaign, format_name, capsysbinary):
+  expected = _export(campaign, format_name)
+  capsysbinary.readouterr()
+  flags = [f"--scores={campaign / 'scores'}", f"--format={format_name}", "--output=-"]
+  assert cli.main(["export", *flags]) == 0
+  captured = capsysbinary.readouterr()
+  with np.load(io.BytesIO(captured.out), allow_pickle=False) as archive:
+    assert all(np.array_equal(archive[name], array) for name, array in expected.items())
+  assert captured.err.startswith(f"{format_name}: ".encode())
+  assert captured.err.endswith(b", into standard output\n")
+
+
+def test_no_device_is_written_over(campaign, capsys):
+  flags = [f"--scores={campaign / 'scores'}", "--format=cscores", "--output=/dev/full"]
+  assert cli.main(["export", *flags]) == 2
+  error = capsys.readouterr().err
+  assert error == "heldout export: error: /dev/full is a device: give the path of a file\n"

@@ -1,6 +1,9 @@
 """Score tables to read, published without a job."""
 
 import dataclasses
+from pathlib import Path
+
+import pyarrow.parquet as pq
 
 from beam_pipelines.storage.scores.manifest import (
   Examples,
@@ -11,9 +14,11 @@ from beam_pipelines.storage.scores.manifest import (
   Request,
   SplitHalf,
   count_rows,
+  read_manifest,
+  write_manifest,
 )
 from beam_pipelines.storage.scores.publication import publish
-from beam_pipelines.storage.scores.staging import Staging
+from beam_pipelines.storage.scores.staging import Staging, describe_part
 
 
 def make_request(experiment="e", job="job", **options):
@@ -81,8 +86,23 @@ def stage_tables(path, job="job", **tables):
   return staging, parts
 
 
-def publish_tables(path, experiment="e", job="job", ratios=(), **tables):
+def publish_tables(path, experiment="e", job="job", ratios=(), examples=(0, 0), **tables):
   """Publishes such tables, and returns the scores directory."""
   staging, parts = stage_tables(path, job, **tables)
-  publish(staging, make_manifest(parts, make_request(experiment, job), ratios))
+  publish(staging, make_manifest(parts, make_request(experiment, job), ratios, examples))
   return str(path)
+
+
+def vouch_for(scores):
+  """Makes the manifest name the files that are there, whatever became of them."""
+  manifest, root = read_manifest(str(scores)), Path(scores)
+  parts = [
+    describe_part(part.table, part.name, _count_rows(root / part.path), content)
+    for part in manifest.parts
+    if (root / part.path).exists() and (content := (root / part.path).read_bytes())
+  ]
+  write_manifest(str(scores), dataclasses.replace(manifest, parts=tuple(parts)))
+
+
+def _count_rows(path):
+  return pq.read_metadata(path).num_rows if path.suffix == ".parquet" else 0

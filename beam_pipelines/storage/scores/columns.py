@@ -8,6 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from beam_pipelines.storage.scores.completeness import (
+  check_examples,
+  check_pairs,
+  scored_sizes,
+)
 from beam_pipelines.storage.scores.directory import read_table
 from beam_pipelines.storage.scores.manifest import read_manifest
 from estimators.agreement import IndexedScores
@@ -34,22 +39,44 @@ def choose_ratio(directory: str, wanted: float | None) -> float:
 
 
 def read_cscores(directory: str) -> IndexedScores:
-  """Returns the C-scores, by example."""
-  return _indexed(read_table(directory, "cscores"), ["example"], "cscore", ["label"])
+  """Returns the C-scores of all training examples, in their order.
+
+  Raises:
+    UsageError: the table does not hold each example once.
+  """
+  table = read_table(directory, "cscores")
+  return _by_example(directory, table, "table cscores", "cscore")
 
 
 def read_memorization(directory: str, subset_ratio: float) -> IndexedScores:
-  """Returns the memorization at one subset ratio, by example."""
+  """Returns the memorization of all training examples at one subset ratio, in their order.
+
+  Raises:
+    UsageError: the table does not hold each example once at this ratio.
+  """
   table = _at_ratio(directory, "examples", subset_ratio)
-  return _indexed(table, ["example"], "memorization", ["label"])
+  return _by_example(directory, table, f"table examples at ratio {subset_ratio}", "memorization")
 
 
 def read_influence(directory: str, subset_ratio: float) -> IndexedScores:
-  """Returns the selected pairs at one subset ratio, by training and test example."""
+  """Returns the selected pairs at one subset ratio, by training and test example.
+
+  Raises:
+    UsageError: the table repeats pairs, or holds some of examples that were not scored.
+  """
   table = _at_ratio(directory, "influence", subset_ratio)
-  return _indexed(
+  pairs = _indexed(
     table, ["train_example", "test_example"], "influence", ["train_label", "test_label"]
   )
+  where = f"{directory}: table influence at ratio {subset_ratio}"
+  check_pairs(where, pairs.index, scored_sizes(read_manifest(directory)))
+  return pairs
+
+
+def _by_example(directory: str, table: pa.Table, where: str, score: str) -> IndexedScores:
+  size = scored_sizes(read_manifest(directory)).train
+  check_examples(f"{directory}: {where}", table["example"].to_numpy(), size)
+  return _indexed(table, ["example"], score, ["label"])
 
 
 def _at_ratio(directory: str, name: str, subset_ratio: float) -> pa.Table:

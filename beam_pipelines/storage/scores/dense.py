@@ -167,7 +167,7 @@ def read_dense(scores: str, subset_ratio: float) -> zarr.Array:
   except missing:
     raise UsageError(
       f"{scores} holds no dense influence at ratio {subset_ratio} ({DENSE}/{name}): "
-      "run `heldout score --dense`"
+      "score again with dense influence"
     ) from None
 
 

@@ -7,9 +7,9 @@ from files.errors import UsageError
 from tests.helpers.scores import make_ratio, publish_tables
 
 
-def _publish(path, runs=None, **tables):
+def _publish(path, runs=None, sizes=(4, 3), **tables):
   ratios = [make_ratio(ratio, count) for ratio, count in (runs or {}).items()]
-  return publish_tables(path, ratios=ratios, **tables)
+  return publish_tables(path, ratios=ratios, examples=sizes, **tables)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,8 @@ def test_rows_come_by_example_and_null_scores_as_nan(tmp_path):
 
 
 def test_null_labels_are_unknown(tmp_path):
-  assert read_cscores(_publish(tmp_path, cscores=[_cscores([0, 1], None)])).labels is None
+  scores = _publish(tmp_path, sizes=(2, 3), cscores=[_cscores([0, 1], None)])
+  assert read_cscores(scores).labels is None
 
 
 def test_no_pairs_are_an_empty_selection(tmp_path):

@@ -37,7 +37,7 @@ def test_undefined_rows_are_written_like_others(tmp_path, influence):
 
 
 def test_a_ratio_that_was_not_scored_is_an_error(influence):
-  with pytest.raises(UsageError, match=r"ratio 0\.5 \(influence\.zarr/ratio-0\.5\): run"):
+  with pytest.raises(UsageError, match=r"ratio 0\.5 \(influence\.zarr/ratio-0\.5\): score"):
     read_dense(influence, 0.5)
 
 
