@@ -22,6 +22,7 @@ from apache_beam.options.pipeline_options import (
 from beam_pipelines.launch import dataflow, flink
 from beam_pipelines.launch.endpoints import Endpoint, check_grpc
 from beam_pipelines.launch.workers import LOOPBACK, prepare_workers
+from files import scratch
 from files.errors import UsageError
 
 IN_PROCESS, PRISM, FLINK = "FnApiRunner", "PrismRunner", "FlinkRunner"
@@ -67,6 +68,8 @@ def prepare_job(
 ) -> str | None:
   """Checks that a job can run where it is to run, and fills in the options that follow.
 
+  What killed commands and workers have left on this machine is removed.
+
   Args:
     args: those of `dataflow.add_gpu_flags` and of the data set.
     options: Beam's; how many workers there are and how they start is filled in where it is open.
@@ -80,6 +83,7 @@ def prepare_job(
   Raises:
     UsageError: something that the job needs is missing, or two things do not go together.
   """
+  _remove_leftovers(options)
   name = engine(options)
   dataflow.check_gpu_flags(args, name == DATAFLOW)
   if name == DATAFLOW:
@@ -107,6 +111,14 @@ def print_plan(plan: str, options: PipelineOptions, accelerator: str | None) -> 
   print(plan)
   for label, value in lines.items():
     print(f"  {label}: {value or 'none'}")
+
+
+def _remove_leftovers(options: PipelineOptions) -> None:
+  """Removes what killed commands and workers have left on this machine."""
+  scratch.remove_leftovers()
+  location = options.view_as(GoogleCloudOptions).temp_location
+  if location and "://" not in location:
+    scratch.remove_leftovers(location)
 
 
 def _prepare_prism(options: PipelineOptions) -> bool:

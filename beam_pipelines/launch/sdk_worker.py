@@ -14,6 +14,8 @@ import grpc
 from apache_beam.portability.api import beam_provision_api_pb2, beam_provision_api_pb2_grpc
 from google.protobuf import json_format
 
+from files import scratch
+
 _HARNESS = "apache_beam.runners.worker.sdk_worker_main"
 _SECONDS = 60.0
 
@@ -24,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument("--id", required=True)
   parser.add_argument("--provision_endpoint", required=True)
   args, _ = parser.parse_known_args(argv)
+  scratch.remove_leftovers()
   environment = {**os.environ, **_environment(args.id, args.provision_endpoint)}
   os.execve(sys.executable, [sys.executable, "-m", _HARNESS], environment)
 

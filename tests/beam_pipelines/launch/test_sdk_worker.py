@@ -25,14 +25,14 @@ class _Runner(
     self.url = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
     self.server.start()
 
-  def GetProvisionInfo(self, request, context):
+  def GetProvisionInfo(self, request, context):  # noqa: N802 # the name is Beam's
     self.asked.put(dict(context.invocation_metadata())["worker_id"])
     info = beam_provision_api_pb2.ProvisionInfo()
     info.control_endpoint.url = info.logging_endpoint.url = self.url
     info.pipeline_options["beam:option:job_name:v1"] = "job"
     return beam_provision_api_pb2.GetProvisionInfoResponse(info=info)
 
-  def Control(self, responses, context):
+  def Control(self, responses, context):  # noqa: N802
     self.connected.put(dict(context.invocation_metadata())["worker_id"])
     yield from ()  # and the stream ends, as when a job does
 
