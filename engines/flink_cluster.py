@@ -1,7 +1,7 @@
 """A Flink cluster on loopback: a job manager, task managers, and the workers that they start.
 
     make flink
-    .venv/bin/python engines/flink_cluster.py --task_managers=2
+    .venv/bin/python -m engines.flink_cluster --task_managers=2
 
 prints the flags for `heldout` and runs until it is interrupted. The tests in tests/engines and
 benchmarks/engines.py use the class below. Whoever has a cluster needs none of this.
