@@ -14,14 +14,17 @@ READY := .venv/.ready
 EMULATOR := .venv-bqemulator
 EMULATOR_READY := $(EMULATOR)/.ready
 HELDOUT := $(BIN)/heldout
+ENGINES := .engines
+PRISM := $(ENGINES)/prism/prism
+JOB_SERVERS := $(ENGINES)/flink/job-server.jar $(ENGINES)/spark/job-server.jar
 
 RATIOS := 0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9
 MNIST_RUNS ?= 0:4
 
-.PHONY: help setup demo mnist test lint lock clean
+.PHONY: help setup demo mnist test flink spark prism test-flink test-prism lint lock clean
 
 help: ## say what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(READY) ## make the environment .venv from the lock
 
@@ -55,7 +58,38 @@ $(EMULATOR_READY): requirements-bqemulator.txt
 	touch $@
 
 test: $(READY) $(EMULATOR_READY) ## run all tests
-	$(BIN)/pytest --numprocesses=auto --dist=loadfile
+	$(BIN)/pytest --numprocesses=auto --dist=loadfile --ignore=tests/engines
+
+flink: $(ENGINES)/flink/job-server.jar ## get Beam's job server for Flink, with Maven
+
+spark: $(ENGINES)/spark/job-server.jar ## get Beam's job server for Spark, with Maven
+
+$(ENGINES)/flink/job-server.jar: MAIN := org.apache.beam.runners.flink.FlinkJobServerDriver
+$(ENGINES)/spark/job-server.jar: MAIN := org.apache.beam.runners.spark.SparkJobServerDriver
+
+$(JOB_SERVERS): $(ENGINES)/%/job-server.jar: engines/%/pom.xml engines/launcher_jar.py
+	rm -rf $(@D)/jars
+	mvn --quiet --batch-mode --file $< dependency:copy-dependencies \
+	  -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(@D)/jars
+	$(PYTHON) engines/launcher_jar.py $(MAIN) $(@D)/jars $@
+
+prism: $(PRISM) ## build Beam's Prism, with Go
+
+$(PRISM): requirements.txt
+	version=$$(sed -n 's/^apache-beam.*==\([0-9.]*\).*/\1/p' $<); \
+	GOFLAGS=-mod=mod GOBIN=$(CURDIR)/$(@D) \
+	  go install "github.com/apache/beam/sdks/v2/go/cmd/prism@v$$version"
+	touch $@
+
+# Each test starts its own processes; several at once would only wait for each other.
+test-flink: $(READY) ## the same jobs on a cluster of Flink, with workers killed
+	@if ! command -v java >/dev/null || ! command -v mvn >/dev/null; then \
+	  echo "test-flink: skipped: it needs Java 17 and Maven"; \
+	else $(MAKE) --no-print-directory flink && $(BIN)/pytest tests/engines/flink; fi
+
+test-prism: $(READY) ## the same jobs on Prism
+	@if ! command -v go >/dev/null; then echo "test-prism: skipped: it needs Go"; \
+	else $(MAKE) --no-print-directory prism && $(BIN)/pytest tests/engines/prism; fi
 
 lint: $(READY) ## ruff, mypy and hadolint
 	$(BIN)/ruff check .
@@ -77,4 +111,4 @@ lock: $(READY) ## resolve the dependencies anew for all supported Pythons
 	  --output-file requirements-bqemulator.txt
 
 clean: ## remove everything that can be made again
-	rm -rf .venv $(EMULATOR) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv $(EMULATOR) $(ENGINES) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -13,7 +13,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipelines.launch import arguments, bigquery_target, checkpoint_source, command
-from beam_pipelines.launch.dataflow import prepare_job, print_plan
+from beam_pipelines.launch.engines import prepare_job, print_plan
 from beam_pipelines.launch.job import Job
 from beam_pipelines.launch.scoring import Scoring, plan_scoring
 from beam_pipelines.storage.scores.directory import check_owner, read_table

@@ -12,7 +12,8 @@ import apache_beam as beam
 
 import files
 from beam_pipelines.launch import arguments, command
-from beam_pipelines.launch.dataflow import add_gpu_flags, prepare_job, print_plan
+from beam_pipelines.launch.dataflow import add_gpu_flags
+from beam_pipelines.launch.engines import prepare_job, print_plan
 from beam_pipelines.launch.job import Job
 from beam_pipelines.launch.progress import show_progress
 from beam_pipelines.storage.runs.experiment import Listing, RunDirectory, list_runs

@@ -21,7 +21,7 @@ from beam_pipelines.launch.checkpoint_source import (
   evaluating,
   scratch_directory,
 )
-from beam_pipelines.launch.dataflow import prepare_job, print_plan
+from beam_pipelines.launch.engines import prepare_job, print_plan
 from beam_pipelines.launch.job import Job
 from beam_pipelines.storage.runs.aux_arrays import SPLITS
 from beam_pipelines.storage.runs.experiment import Listing, Skipped, require_runs
@@ -52,7 +52,8 @@ def run(argv: Sequence[str]) -> int:
   args, options = _parser().parse(argv)
   if options.view_as(GoogleCloudOptions).template_location:
     raise UsageError("--template_location: `heldout verify` reads its job's result, so it must run")
-  accelerator = prepare_job(args, options, {"--experiment": args.experiment})
+  paths = {"--experiment": args.experiment}
+  accelerator = prepare_job(args, options, paths, shares_scratch=True)
   dataset = load_dataset(args.dataset, args.data_dir)
   listing = require_runs(args.experiment)
   evaluation = asked_evaluation(args, dataset)

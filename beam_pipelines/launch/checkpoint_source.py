@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ import files
 from beam_pipelines.launch import dataflow
 from beam_pipelines.launch.progress import show_progress
 from beam_pipelines.storage.runs.judgement import WantedCheckpoint
+from files import scratch
 from files.errors import UsageError
 from image_datasets import ImageDataset
 
@@ -83,7 +83,7 @@ def scratch_directory(options: PipelineOptions) -> Iterator[str]:
   Without --temp_location it is a local one, which serves workers on this machine.
   """
   location = options.view_as(GoogleCloudOptions).temp_location or tempfile.gettempdir()
-  directory = files.join(location, f"heldout-{uuid.uuid4().hex}")
+  directory = files.join(location, scratch.new_name())
   try:
     yield directory
   finally:

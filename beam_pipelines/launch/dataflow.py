@@ -77,6 +77,21 @@ def add_gpu_flags(parser: argparse.ArgumentParser, step: str) -> None:
   )
 
 
+def check_gpu_flags(args: argparse.Namespace, on_dataflow: bool) -> None:
+  """Makes sure that the flags of `add_gpu_flags` go together, and with the runner.
+
+  Raises:
+    UsageError: they do not.
+  """
+  if args.nvidia_mps and not args.gpu:
+    raise UsageError("--nvidia_mps needs --gpu: processes share a GPU with it")
+  if args.gpu and not on_dataflow:
+    raise UsageError(
+      f"--gpu={args.gpu.name} needs --runner=DataflowRunner: workers on this machine use "
+      "the GPU that it has, without a flag"
+    )
+
+
 def is_dataflow(options: PipelineOptions) -> bool:
   """Whether a job is to run on Dataflow, by any of the names that Beam takes for it."""
   runner = options.view_as(StandardOptions).runner or ""
@@ -90,9 +105,7 @@ def prepare_job(
   *,
   loads_dataset: bool = True,
 ) -> str | None:
-  """Checks that a job can run where it is to run, and fills in the options that follow.
-
-  Only Dataflow is checked: other runners may share this machine's files.
+  """Checks that a job can run on Dataflow, and fills in the options that follow.
 
   Args:
     args: those of `add_gpu_flags` and of the data set.
@@ -106,15 +119,6 @@ def prepare_job(
   Raises:
     UsageError: something that the job needs is missing, or two things do not go together.
   """
-  if args.nvidia_mps and not args.gpu:
-    raise UsageError("--nvidia_mps needs --gpu: processes share a GPU with it")
-  if not is_dataflow(options):
-    if args.gpu:
-      raise UsageError(
-        f"--gpu={args.gpu.name} needs --runner=DataflowRunner: workers on this machine use "
-        "the GPU that it has, without a flag"
-      )
-    return None
   _check_cloud_options(options.view_as(GoogleCloudOptions))
   _check_paths({**paths, **(_dataset_paths(args) if loads_dataset else {})})
   if args.gpu:
@@ -133,24 +137,19 @@ def accelerator_hint(gpu: Gpu, nvidia_mps: bool = False) -> str:
   return ";".join([*parts, *["use_nvidia_mps"] * nvidia_mps])
 
 
-def print_plan(plan: str, options: PipelineOptions, accelerator: str | None) -> None:
-  """Prints what a dry run finds: what would be done, then all that decides where."""
+def describe(options: PipelineOptions, accelerator: str | None) -> dict[str, object]:
+  """Returns what decides where a job runs, by a name for people."""
   cloud, worker = options.view_as(GoogleCloudOptions), options.view_as(WorkerOptions)
-  lines = {"runner": options.view_as(StandardOptions).runner}
-  if is_dataflow(options):
-    lines |= {
-      "project": cloud.project,
-      "region": cloud.region,
-      "temporary files": cloud.temp_location,
-      "container image": worker.sdk_container_image,
-      "machine type": worker.machine_type or "as Dataflow chooses",
-      "resource hint": accelerator and f"accelerator={accelerator}",
-      "worker options": ", ".join(_shown_options(worker)),
-      "experiments": ", ".join(options.view_as(DebugOptions).experiments or ()),
-    }
-  print(plan)
-  for name, value in lines.items():
-    print(f"  {name}: {value or 'none'}")
+  return {
+    "project": cloud.project,
+    "region": cloud.region,
+    "temporary files": cloud.temp_location,
+    "container image": worker.sdk_container_image,
+    "machine type": worker.machine_type or "as Dataflow chooses",
+    "resource hint": accelerator and f"accelerator={accelerator}",
+    "worker options": ", ".join(_shown_options(worker)),
+    "experiments": ", ".join(options.view_as(DebugOptions).experiments or ()),
+  }
 
 
 def _names() -> str:

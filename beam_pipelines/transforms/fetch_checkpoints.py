@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from beam_pipelines.storage.runs.judgement import (
   read_subset,
 )
 from beam_pipelines.storage.runs.run_place import AUX_ARRAYS, CHECKPOINTS
+from files import scratch
 from models.checkpoint import read_weights
 from models.weights import CheckpointError, VariableSpec, Weights
 
@@ -67,11 +67,11 @@ def fetch_run(
   in_subset = read_subset(fetch_arrays(run), num_train)
   name = choose_checkpoint(run, wanted)
   checkpoint = checkpoint_files(run, name)
-  with tempfile.TemporaryDirectory(prefix="heldout-") as directory:
+  with scratch.local_directory() as directory:
     for file in checkpoint:
-      (Path(directory) / Path(file.name).name).write_bytes(_read(run, file.name))
+      (directory / Path(file.name).name).write_bytes(_read(run, file.name))
     try:
-      weights = read_weights(Path(directory) / name, specs)
+      weights = read_weights(directory / name, specs)
     except CheckpointError as error:
       reason = str(error).replace(f"{directory}/", f"{CHECKPOINTS}/")
       raise CheckpointError(reason) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ import files
 from beam_pipelines.storage.runs import aux_arrays
 from beam_pipelines.storage.runs.outcome import RunOutcome
 from beam_pipelines.storage.runs.run_place import AUX_ARRAYS, CHECKPOINTS, RunKey
+from files import scratch
 from image_datasets import load_dataset
 from models.hyper_parameters import HyperParameters
 
@@ -138,7 +138,7 @@ class _Workshop:
         correct[: self._num_train],
         correct[self._num_train :],
       )
-      with tempfile.TemporaryDirectory(prefix="heldout-") as directory:
+      with scratch.local_directory() as directory:
         prefix = self._writer.write(
           directory, trained.weights, epoch=self._epochs, global_step=trained.global_step
         )

@@ -1,0 +1,75 @@
+"""Scratch directories, which their process removes, or the next one if it was killed."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import platform
+import re
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+_PREFIX = "heldout-"
+_NAME = re.compile(
+  rf"{_PREFIX}(?P<host>[0-9a-f]{{8}})-(?P<pid>\d+)-(?P<started>\d+)-[0-9a-f]{{32}}"
+)
+
+# How much a clock may be set between two readings of when one process started.
+_CLOCK_SECONDS = 60
+
+
+def new_name() -> str:
+  """Returns a name for a directory of this process: it says on which host, and who that is."""
+  pid = os.getpid()
+  return f"{_PREFIX}{_host()}-{pid}-{_started(pid)}-{uuid.uuid4().hex}"
+
+
+@contextmanager
+def local_directory() -> Iterator[Path]:
+  """Yields a new directory below `tempfile.gettempdir()`; it is gone afterwards."""
+  directory = Path(tempfile.gettempdir()) / new_name()
+  directory.mkdir(mode=0o700)
+  try:
+    yield directory
+  finally:
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def remove_leftovers(directory: str | None = None) -> None:
+  """Removes the scratch directories of dead processes of this host, where it may.
+
+  Args:
+    directory: a local one, where they lie; None: `tempfile.gettempdir()`.
+  """
+  parent = Path(directory or tempfile.gettempdir())
+  for path in parent.glob(f"{_PREFIX}*"):
+    match = _NAME.fullmatch(path.name)
+    if match and match["host"] == _host() and not _lives(int(match["pid"]), int(match["started"])):
+      shutil.rmtree(path, ignore_errors=True)
+
+
+def _lives(pid: int, started: int) -> bool:
+  """A process that started later has only inherited the number."""
+  try:
+    return _started(pid) <= started + _CLOCK_SECONDS
+  except psutil.NoSuchProcess:
+    return False
+
+
+def _started(pid: int) -> int:
+  return int(psutil.Process(pid).create_time())
+
+
+@functools.cache
+def _host() -> str:
+  """Names the set of processes that process ids tell apart: containers have their own."""
+  namespace = Path("/proc/self/ns/pid")
+  parts = [platform.node(), str(namespace.readlink()) if namespace.exists() else ""]
+  return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]

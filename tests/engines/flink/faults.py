@@ -1,0 +1,61 @@
+"""What goes wrong on a cluster, at a moment that the job itself tells."""
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+from tests.engines.jobs import SECONDS
+
+
+def wait_until(condition, process=None):
+  """Waits for something to be true; fails if it takes long, or if a command ends before."""
+  deadline = time.monotonic() + SECONDS
+  while not condition():
+    if process is not None and process.poll() is not None:
+      raise AssertionError(f"the command ended before: {process.communicate()[1]}")
+    assert time.monotonic() < deadline, "it took too long"
+    time.sleep(0.02)
+
+
+def job_of(cluster, process):
+  """Returns the id of the job of a command that has just been started, once it runs."""
+  before = {job["jid"] for job in _jobs(cluster)}
+
+  def new():
+    return [job for job in _jobs(cluster) if job["jid"] not in before]
+
+  wait_until(lambda: any(job["state"] == "RUNNING" for job in new()), process)
+  (job,) = new()
+  return job["jid"]
+
+
+def runs_stage(cluster, job, name):
+  """Whether a stage of a job, named by a part of its name, runs now."""
+  stages = cluster.get(f"/jobs/{job}")["vertices"]
+  return any(name in stage["name"] and stage["status"] == "RUNNING" for stage in stages)
+
+
+def state(cluster, job):
+  return cluster.get(f"/jobs/{job}")["state"]
+
+
+def failures(cluster, job):
+  """Returns how often something of a job failed, which it may have survived."""
+  return len(cluster.get(f"/jobs/{job}/exceptions")["exceptionHistory"]["entries"])
+
+
+def kill(pids):
+  assert pids
+  for pid in pids:
+    with contextlib.suppress(ProcessLookupError):
+      os.kill(pid, signal.SIGKILL)
+
+
+def trained(experiment):
+  return len(list(Path(experiment).glob("*/*/aux_arrays.npz")))
+
+
+def _jobs(cluster):
+  return cluster.get("/jobs/overview")["jobs"]

@@ -1,0 +1,117 @@
+"""Processes of a job on Flink are killed; results are what they are without that."""
+
+import os
+import signal
+
+import psutil
+import pytest
+
+from tests.engines import jobs
+from tests.engines.flink import faults
+
+
+@pytest.fixture
+def no_restart(tmp_path):
+  """Variables with which Flink does not restart a job, whatever the cluster does by default."""
+  (tmp_path / "flink-conf.yaml").write_text("restart-strategy.type: none\n")
+  return {"FLINK_CONF_DIR": str(tmp_path)}
+
+
+def test_workers_killed_in_training_are_replaced(cluster, reference, tmp_path):
+  runs = tmp_path / "runs"
+  process = jobs.start(jobs.train(runs, *cluster.flags))
+  job = faults.job_of(cluster, process)
+  faults.wait_until(lambda: faults.trained(runs), process)
+  faults.kill(cluster.workers())
+  _, errors = process.communicate(timeout=jobs.SECONDS)
+  assert process.returncode == 0, errors
+  assert faults.failures(cluster, job)
+  jobs.check_same_runs(runs, reference.runs)
+
+
+@pytest.mark.parametrize("stage", ["Stack training rows"])
+def test_workers_killed_in_combining_are_replaced(stage, cluster, reference, tmp_path):
+  scores = tmp_path / "scores"
+  process = jobs.start(jobs.score(reference.runs, scores, *reference.TABLES, *cluster.flags))
+  job = faults.job_of(cluster, process)
+  faults.wait_until(lambda: faults.runs_stage(cluster, job, stage), process)
+  faults.kill(cluster.workers())
+  _, errors = process.communicate(timeout=jobs.SECONDS)
+  assert process.returncode == 0, errors
+  assert faults.failures(cluster, job)
+  jobs.check_same_scores(scores, reference.scores)
+
+
+def test_without_a_restart_the_same_command_completes(cluster, reference, tmp_path, no_restart):
+  command = jobs.score_checkpoints(reference.runs, tmp_path / "scores", *cluster.flags)
+  process = jobs.start(command, env=no_restart)
+  job = faults.job_of(cluster, process)
+  faults.wait_until(lambda: faults.runs_stage(cluster, job, "Evaluate"), process)
+  faults.kill(cluster.workers())
+  _, errors = process.communicate(timeout=jobs.SECONDS)
+  assert process.returncode == 2, errors
+  assert errors.startswith("heldout score: error: ")
+  assert errors.count("\n") == 1
+  assert faults.state(cluster, job) == "FAILED"
+  assert not (tmp_path / "scores" / "manifest.json").exists()
+  jobs.run(command)
+  jobs.check_same_scores(tmp_path / "scores", reference.checkpoint_scores)
+
+
+def test_the_work_of_a_killed_task_manager_goes_to_the_other(cluster, reference, tmp_path):
+  runs = tmp_path / "runs"
+  process = jobs.start(jobs.train(runs, *cluster.flags))
+  job = faults.job_of(cluster, process)
+  faults.wait_until(lambda: faults.trained(runs), process)
+  workers = cluster.workers()
+  try:
+    faults.kill([cluster.processes["task manager 0"].pid])
+    _, errors = process.communicate(timeout=jobs.SECONDS)
+  finally:
+    cluster.start_task_manager("task manager 0")
+    cluster.wait_for_task_managers(2)
+  assert process.returncode == 0, errors
+  assert faults.failures(cluster, job)
+  jobs.check_same_runs(runs, reference.runs)
+  orphans = set(workers) - set(cluster.workers())
+  faults.wait_until(lambda: not any(map(psutil.pid_exists, orphans)))
+
+
+def test_a_job_goes_on_after_its_command_was_killed(cluster, reference, tmp_path):
+  runs = tmp_path / "runs"
+  command = jobs.train(runs, *cluster.flags)
+  process = jobs.start(command)
+  job = faults.job_of(cluster, process)
+  faults.wait_until(lambda: faults.trained(runs), process)
+  os.kill(process.pid, signal.SIGKILL)
+  process.communicate()
+  faults.wait_until(lambda: faults.state(cluster, job) == "FINISHED")
+  os.killpg(process.pid, signal.SIGKILL)  # the job server, which waits for its command
+  jobs.check_same_runs(runs, reference.runs)
+  output, _ = jobs.run(command)
+  assert "12 complete, 0 to train" in output
+
+
+def test_scores_of_an_interrupted_command_are_whole_or_not_there(cluster, reference, tmp_path):
+  scores = tmp_path / "scores"
+  command = jobs.score(reference.runs, scores, *reference.TABLES, *cluster.flags)
+  process = jobs.start(command)
+  job = faults.job_of(cluster, process)
+  faults.wait_until(lambda: faults.runs_stage(cluster, job, "Stack training rows"), process)
+  os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+  _, errors = process.communicate(timeout=jobs.SECONDS)
+  assert process.returncode == 130, errors
+  faults.wait_until(lambda: faults.state(cluster, job) in ("FINISHED", "FAILED", "CANCELED"))
+  if faults.state(cluster, job) == "FINISHED":
+    jobs.check_same_scores(scores, reference.scores)
+  jobs.run(command)
+  jobs.check_same_scores(scores, reference.scores)
+
+
+def test_two_commands_at_once_train_each_run_once(cluster, reference, tmp_path):
+  command = jobs.train(tmp_path / "runs", *cluster.flags)
+  processes = [jobs.start(command), jobs.start(command)]
+  for process in processes:
+    _, errors = process.communicate(timeout=jobs.SECONDS)
+    assert process.returncode == 0, errors
+  jobs.check_same_runs(tmp_path / "runs", reference.runs)
