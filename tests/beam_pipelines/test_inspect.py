@@ -162,7 +162,7 @@ def test_a_tie_of_sizes_is_said_and_decided_by_the_data_set(tmp_path, capsys):
   score = ["score", f"--experiment={experiment}", f"--scores={tmp_path}/scores"]
   assert cli.main(score) == 2
   assert capsys.readouterr().err == (
-    f"heldout score: error: --experiment={experiment}: 4 inputs cannot be used; the first: "
+    f"heldout score: error: {experiment}: 4 inputs cannot be used; the first: "
     f"{experiment}/0.5/0 is of 37 training and 11 test examples, and as many runs are of 40 and "
     f"11: {tie}"
   )

@@ -184,7 +184,7 @@ def test_nothing_to_compare_with_is_an_error(experiment, capsys):
   error = capsys.readouterr().err
   assert error == (
     f"heldout verify: error: no run can be verified; the first: {experiment}/0.7/0 "
-    "aux_arrays.npz has no array correctness_train\n"
+    "aux_arrays.npz has no array index_train\n"
   )
 
 
