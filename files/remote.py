@@ -247,7 +247,8 @@ def abandon(file: Any) -> None:
   if not file.closed:
     with suppress(Exception):  # an upload that is left alone expires
       file.discard()
-    file.closed = True
+    with suppress(AttributeError):
+      file.closed = True  # memory's are not told, and need not be
 
 
 class _Writer(io.BufferedIOBase):

@@ -142,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
       return self._reset()
     self._answer(answer.status, answer.getheaders(), content, cut=kind == "cut")
 
-  do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _handle  # noqa: N815 # http.server's names
+  do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = _handle  # noqa: N815 # http.server's names
 
   def _ask_emulator(self, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
     connection = http.client.HTTPConnection(
@@ -160,7 +160,8 @@ class _Handler(BaseHTTPRequestHandler):
     for name, value in headers:
       if name.lower() not in ("content-length", "connection", "server", "date"):
         self.send_header(name, value)
-    self.send_header("Content-Length", str(len(content)))
+    length = dict(headers).get("Content-Length", "0") if self.command == "HEAD" else len(content)
+    self.send_header("Content-Length", str(length))
     self.end_headers()
     self.wfile.write(content[: len(content) // 2] if cut else content)
     if cut:
