@@ -188,6 +188,7 @@ def test_what_follows_the_end_must_be_padding():
     (gzip.compress(b"not tar" * 1000), "is damaged, or no .tar.gz: "),
     (gzip.compress(b"not tar"), "is damaged, or no .tar.gz: "),
   ],
+  ids=["not packed", "long", "short"],
 )
 def test_what_is_no_archive_is_an_error(content, message):
   assert _read(content)[1].startswith(message)
