@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
-
-from beam_pipelines.launch import command
+from typing import NoReturn
 
 COMMANDS = {
   "train": "train subset runs and write their run directories",
@@ -20,6 +20,23 @@ COMMANDS = {
 }
 
 
+_INTERRUPTED = 130  # as shells have it
+
+
+def entry() -> NoReturn:
+  """Runs the command line as a process of its own, which an interrupt ends at once."""
+  try:
+    status = main()
+  except KeyboardInterrupt:  # while packages were imported
+    print("heldout: interrupted before it began", file=sys.stderr)
+    status = _INTERRUPTED
+  if status != _INTERRUPTED:
+    sys.exit(status)
+  sys.stdout.flush()
+  sys.stderr.flush()
+  os._exit(status)  # threads of a job would go on to the end of what they are doing
+
+
 def main(argv: Sequence[str] | None = None) -> int:
   """Dispatches `heldout COMMAND …`; returns the exit status."""
   arguments = list(sys.argv[1:] if argv is None else argv)
@@ -30,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
   if name not in COMMANDS:
     print(f"heldout: error: unknown command {name!r}; see `heldout --help`", file=sys.stderr)
     return 2
+  from beam_pipelines.launch import command  # which takes a second, as does the next
+
   module = importlib.import_module(f"beam_pipelines.{name}")
   return command.execute(name, module.run, arguments[1:])
 
@@ -48,4 +67,4 @@ def _usage() -> str:
 
 
 if __name__ == "__main__":
-  sys.exit(main())
+  entry()

@@ -22,7 +22,7 @@ from beam_pipelines.storage.scores.manifest import (
   read_stub,
 )
 from beam_pipelines.storage.scores.publication import abandon, finish_publication
-from beam_pipelines.storage.scores.staging import ANY, Staging
+from beam_pipelines.storage.scores.staging import ANY, Staging, discard_left_over
 from beam_pipelines.storage.scores.tables import SCORE_TABLES
 from beam_pipelines.transforms.read_outcomes import (
   OUTCOMES,
@@ -52,6 +52,8 @@ def run(argv: Sequence[str]) -> int:
   check_owner(args.scores, args.experiment)
   if not args.dry_run and finish_publication(args.scores):
     print(f"{args.scores}: finished the publication of an earlier command, which was stopped")
+  if not args.dry_run:
+    discard_left_over(args.scores)
   scoring = plan_scoring(args)
   if args.dry_run:
     print_plan(_describe_plan(args, scoring), options, accelerator)
@@ -93,6 +95,8 @@ def _staged(staging: Staging, job: Job) -> Iterator[None]:
   Raises:
     UsageError: it did not.
   """
+  if command.is_in_process(job.options):
+    staging.mark_owner()
   try:
     yield
   except Exception as error:
@@ -222,8 +226,7 @@ def _print_summary(args: argparse.Namespace, scoring: Scoring) -> None:
     print(f"skipped {len(skipped):,} inputs (the `skipped` table lists them):")
     for entry in skipped[:_SHOWN_REASONS]:
       print(f"  {entry['path']} {entry['reason']}")
-  for warning in manifest.warnings:
-    print(f"warning: {warning}", file=sys.stderr)
+  command.show_warnings(manifest.warnings)
 
 
 if __name__ == "__main__":

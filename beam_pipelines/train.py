@@ -45,6 +45,7 @@ def run(argv: Sequence[str]) -> int:
   args, options = _parser().parse(argv)
   accelerator = prepare_job(args, options, {"--experiment": args.experiment})
   dataset = load_dataset(args.dataset, args.data_dir)
+  command.show_warnings(dataset.warnings)
   task = _task(args, dataset)
   _check_subsets(args.ratios, dataset)
   _check_crop(args.crop, dataset)

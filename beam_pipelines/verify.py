@@ -55,6 +55,7 @@ def run(argv: Sequence[str]) -> int:
   paths = {"--experiment": args.experiment}
   accelerator = prepare_job(args, options, paths, shares_scratch=True)
   dataset = load_dataset(args.dataset, args.data_dir)
+  command.show_warnings(dataset.warnings)
   listing = require_runs(args.experiment)
   evaluation = asked_evaluation(args, dataset)
   if args.dry_run:

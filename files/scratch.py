@@ -50,9 +50,16 @@ def remove_leftovers(directory: str | None = None) -> None:
   """
   parent = Path(directory or tempfile.gettempdir())
   for path in parent.glob(f"{_PREFIX}*"):
-    match = _NAME.fullmatch(path.name)
-    if match and match["host"] == _host() and not _lives(int(match["pid"]), int(match["started"])):
+    if is_left_over(path.name):
       shutil.rmtree(path, ignore_errors=True)
+
+
+def is_left_over(name: str) -> bool:
+  """Whether a name is one that a process of this host made which is dead."""
+  match = _NAME.fullmatch(name)
+  if match is None or match["host"] != _host():
+    return False
+  return not _lives(int(match["pid"]), int(match["started"]))
 
 
 def _lives(pid: int, started: int) -> bool:

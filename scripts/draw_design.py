@@ -171,7 +171,7 @@ def figure() -> Iterator[str]:
   """All elements, those behind first."""
   yield from band(12, 100, "The client")
   yield from band(124, 740, "Workers: threads, processes or machines")
-  yield from band(876, 196, "One worker, when all is staged")
+  yield from band(876, 196, "One worker")
 
   yield from box(370, 32, 220, 60, "List runs", "in one flat listing")
   yield arrow((480, 92), (480, 172))
@@ -190,21 +190,20 @@ def figure() -> Iterator[str]:
     "Stage",
     "scores/.staging-JOB/…: done twice, the same files under the same names",
   )
-  yield arrow((268, 838), (268, 942))
-  yield text(278, 918, "table, name and rows of each part", "code")
+  yield arrow((166, 838), (166, 942))
+  yield text(176, 926, "all staged: table, name, rows, bytes, digest", "code")
   yield arrow((822, 632), (822, 942))
-  yield text(812, 918, "reliability of each ratio", "code", "end")
-  yield from box(40, 942, 252, 60, "Manifest: incomplete", "readers refuse the directory")
-  yield arrow((292, 972), (354, 972))
-  yield from box(354, 942, 252, 60, "Rename into place", "delete what is replaced")
-  yield arrow((606, 972), (668, 972))
-  yield from box(668, 942, 252, 60, "Manifest: complete", "runs used and skipped, rows")
-  for x, published in (
-    (40, "the former tables"),
-    (354, "scores/TABLE/*.parquet"),
-    (668, "scores/manifest.json"),
+  yield text(812, 926, "reliability of each ratio", "code", "end")
+  for x, step, words, written in (
+    (40, "Check", "every run, every part", "nothing yet"),
+    (276, "Claim", "say what is to be", "publication.json"),
+    (512, "Rename into place", "readers refuse", "TABLE/*.parquet"),
+    (748, "Switch over", "readers see it whole", "manifest.json"),
   ):
-    yield text(x + 126, 1036, published, "code", "middle")
+    yield from box(x, 942, 172, 60, step, words)
+    yield text(x + 86, 1036, written, "code", "middle")
+    if x > 40:
+      yield arrow((x - 64, 972), (x, 972))
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -107,6 +107,12 @@ def beam_options(flags: Sequence[str]) -> PipelineOptions:
   if standard.runner in (None, "DirectRunner", "direct"):
     standard.runner = IN_PROCESS_RUNNER
   return options
+
+
+def show_warnings(warnings: Iterable[str]) -> None:
+  """Prints what to know before trusting the results, where nobody can miss it."""
+  for warning in warnings:
+    print(f"warning: {warning}", file=sys.stderr)
 
 
 def is_in_process(options: PipelineOptions) -> bool:

@@ -128,7 +128,7 @@ def plan_scoring(args: argparse.Namespace) -> Scoring:
     _labels(dataset),
     choose_block_size(args.worker_memory, most_runs, _num_test(sizes, unscored), args.dense),
     evaluation,
-    warnings=(),
+    warnings=dataset.warnings if dataset else (),
   )
 
 

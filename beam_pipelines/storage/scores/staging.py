@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import files
 from beam_pipelines.storage.scores.directory import decode_part
 from beam_pipelines.storage.scores.manifest import StoredPart, read_stub
+from files import scratch
 
 STAGING = ".staging-"
 
@@ -54,6 +55,10 @@ class Staging:
     """Where the job writes what is not published yet."""
     return files.join(self.scores, self.name)
 
+  def mark_owner(self) -> None:
+    """Says that the job ends with this process: what a killed one leaves, the next takes away."""
+    files.write_bytes(files.join(self.path, scratch.new_name()), b"")
+
   def stage(self, table: str, name: str, rows: pa.Table) -> StoredPart:
     """Writes one part; a repetition overwrites it with the same content."""
     buffer = io.BytesIO()
@@ -82,6 +87,14 @@ class Staging:
 
   def _staged(self, part: StoredPart) -> str:
     return files.join(self.path, part.path)
+
+
+def discard_left_over(scores: str) -> None:
+  """Deletes what jobs have staged whose process, on this host, is dead."""
+  for info in files.list_files(scores):
+    staging, _, name = info.name.partition("/")
+    if staging.startswith(STAGING) and scratch.is_left_over(name):
+      files.delete_directory(files.join(scores, staging))
 
 
 def describe_part(table: str, name: str, rows: int, content: bytes) -> StoredPart:
