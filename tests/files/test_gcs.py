@@ -408,3 +408,15 @@ def test_every_command_says_in_one_line_that_a_bucket_is_not_there(proxy, comman
   error = capsys.readouterr().err
   assert error.startswith(f"heldout {command[0]}: error: {path}")
   assert error.count("\n") == 1
+
+
+def test_a_bucket_itself_is_never_deleted_and_is_no_file(proxy):
+  proxy.plan()
+  with pytest.raises(IsADirectoryError):
+    files.delete([f"gs://{BUCKET}"])
+  for path in (f"gs://{BUCKET}", f"gs://{BUCKET}/"):
+    assert not files.exists(path)
+    with pytest.raises(OSError, match=f"gs://{BUCKET}"):
+      files.read_bytes(path)
+    with pytest.raises(OSError, match=f"gs://{BUCKET}"):
+      files.write_bytes(path, b"")
