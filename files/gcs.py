@@ -91,6 +91,7 @@ class GcsFiles(RemoteFiles):
     return self._get(path, start, stop)[1]
 
   def write(self, path: str, content: bytes) -> None:
+    self._check_file(path)
     # gcsfs sends what is small in one request, between two lines that it might hold itself.
     in_pieces = len(content) > PIECE_BYTES or content.endswith(b"\r") or _BOUNDARY in content
     upload = self._upload_in_pieces if in_pieces else self._system.pipe_file

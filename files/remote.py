@@ -91,6 +91,7 @@ class RemoteFiles(FileSystem):
       yield from reading.result()
 
   def write(self, path: str, content: bytes) -> None:
+    self._check_file(path)
     if self._has_directories:
       with self.create(path) as file:
         file.write(content)
@@ -111,6 +112,7 @@ class RemoteFiles(FileSystem):
 
   @contextmanager
   def create(self, path: str) -> Iterator[BinaryIO]:
+    self._check_file(path)
     target = path
     if self._has_directories:
       target = temporary(path)
@@ -233,10 +235,14 @@ class RemoteFiles(FileSystem):
       self._delete(source)
 
   def _delete(self, path: str) -> None:
-    if path.rstrip("/") == self._root:  # which would be the bucket itself
-      raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    self._check_file(path)
     with suppress(FileNotFoundError):
       self._call(path, self._system.rm_file)
+
+  def _check_file(self, path: str) -> None:
+    """Makes sure that a path may name a file, and does not name the bucket."""
+    if path.endswith("/") or path == self._root:
+      raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
 
   def _make_directory(self, path: str) -> None:
     self._call(path.rpartition("/")[0], self._system.makedirs, exist_ok=True)

@@ -398,7 +398,10 @@ def test_any_content_is_kept(path, content):
     (["inspect", "--experiment=gs://nobucket/runs"], "gs://nobucket/runs:"),
     (["train", "--experiment=gs://nobucket/runs", "--dataset=digits", "--runs=0:1"], "gs://nobuck"),
     (["score", "--experiment=gs://nobucket/runs", "--scores=gs://nobucket/s"], "gs://nobucket/s"),
-    (["export", "--scores=gs://nobucket/s", "--format=cscores", "--output=x"], "--scores=gs://nob"),
+    (
+      ["export", "--scores=gs://nobucket/s", "--format=cscores", "--output=x"],
+      "gs://nobucket/s holds",
+    ),
   ],
   ids=lambda value: value[0] if isinstance(value, list) else "",
 )
