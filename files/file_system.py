@@ -143,12 +143,12 @@ def read_json(path: str) -> Any:
   """
   content = file_system(path).read_range(path, 0, _LARGEST_JSON_BYTES + 1)
   if len(content) > _LARGEST_JSON_BYTES:
-    problem = f"has more than {_LARGEST_JSON_BYTES >> 20} MiB, too many for a JSON file of ours"
+    problem = f"has more than {_LARGEST_JSON_BYTES >> 20} MiB, too much for a JSON file of ours"
   else:
     try:
       return json.loads(content.decode())
     except RecursionError:
-      problem = "is no JSON file of ours (nested too deeply)"
+      problem = "is nested too deeply to be a JSON file of ours"
     except ValueError as error:
       problem = f"is not JSON ({error})"
   raise UsageError(f"{path} {problem}: restore it, or delete it and make it anew")

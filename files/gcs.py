@@ -63,22 +63,6 @@ class GcsFiles(RemoteFiles):
     at_once = CONCURRENT_REQUESTS if system.on_google else _CONCURRENT_EMULATED
     super().__init__(root, system, bucket, has_directories=False, at_once=at_once)
 
-  def list_files(self, directory: str) -> list[FileInfo]:
-    bucket, _, name = self._locate(directory).rstrip("/").partition("/")
-    prefix = f"{name}/" if name else ""
-    found: list[FileInfo] = []
-    page: dict[str, Any] = {"nextPageToken": None}
-    while "nextPageToken" in page:
-      # gcsfs's own listing fetches all that is known of each object, and where there is none, all
-      # objects whose names merely begin like the directory's.
-      options = {"prefix": prefix, "pageToken": page["nextPageToken"], "fields": _LISTED}
-      with self._calling(directory):
-        page = self._system.call("GET", "b/{}/o", bucket, json_out=True, **options)
-      found += [
-        FileInfo(item["name"][len(prefix) :], int(item["size"])) for item in page.get("items", [])
-      ]
-    return [info for info in found if info.name and not info.name.endswith("/")]
-
   def exists(self, path: str) -> bool:
     try:
       self._describe(path)
@@ -107,6 +91,7 @@ class GcsFiles(RemoteFiles):
     return self._get(path, start, stop)[1]
 
   def write(self, path: str, content: bytes) -> None:
+    self._check_file(path)
     # gcsfs sends what is small in one request, between two lines that it might hold itself.
     in_pieces = len(content) > PIECE_BYTES or content.endswith(b"\r") or _BOUNDARY in content
     upload = self._upload_in_pieces if in_pieces else self._system.pipe_file
@@ -120,6 +105,22 @@ class GcsFiles(RemoteFiles):
       file.close()
     finally:
       abandon(file)
+
+  def _find(self, directory: str) -> list[FileInfo]:
+    bucket, _, name = self._locate(directory).partition("/")
+    prefix = f"{name}/" if name else ""
+    found: list[FileInfo] = []
+    page: dict[str, Any] = {"nextPageToken": None}
+    while "nextPageToken" in page:
+      # gcsfs's own listing fetches all that is known of each object, and where there is none, all
+      # objects whose names merely begin like the directory's.
+      options = {"prefix": prefix, "pageToken": page["nextPageToken"], "fields": _LISTED}
+      with self._calling(directory):
+        page = self._system.call("GET", "b/{}/o", bucket, json_out=True, **options)
+      found += [
+        FileInfo(item["name"][len(prefix) :], int(item["size"])) for item in page.get("items", [])
+      ]
+    return found
 
   def _is_passing(self, error: Exception) -> bool:
     """All else has been repeated already."""

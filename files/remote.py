@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import io
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, BinaryIO, cast
@@ -52,12 +53,13 @@ class RemoteFiles(FileSystem):
     self._system_root = system_root.rstrip("/")
     self._has_directories = has_directories
     self._at_once = at_once
+    # Where fsspec's own stands in for renaming, it copies, and takes paths for patterns.
+    self._renames = has_directories and type(system).mv is not AbstractFileSystem.mv
 
   def list_files(self, directory: str) -> list[FileInfo]:
-    directory = directory.rstrip("/")
-    start = len(self._locate(directory)) + 1
-    entries = self._walk(directory) if self._has_directories else self._find(directory)
-    return [FileInfo(entry["name"][start:], entry["size"]) for entry in entries]
+    found = self._find(directory.rstrip("/"))
+    # What ends in a slash only makes an empty directory show in a browser.
+    return [info for info in found if info.name and not info.name.endswith("/")]
 
   def exists(self, path: str) -> bool:
     try:
@@ -89,6 +91,7 @@ class RemoteFiles(FileSystem):
       yield from reading.result()
 
   def write(self, path: str, content: bytes) -> None:
+    self._check_file(path)
     if self._has_directories:
       with self.create(path) as file:
         file.write(content)
@@ -109,6 +112,7 @@ class RemoteFiles(FileSystem):
 
   @contextmanager
   def create(self, path: str) -> Iterator[BinaryIO]:
+    self._check_file(path)
     target = path
     if self._has_directories:
       target = temporary(path)
@@ -134,9 +138,10 @@ class RemoteFiles(FileSystem):
     self._together(self._delete, paths)
 
   def delete_directory(self, directory: str) -> None:
-    self.delete([f"{directory.rstrip('/')}/{info.name}" for info in self.list_files(directory)])
+    directory = directory.rstrip("/")
+    self.delete([f"{directory}/{info.name}" for info in self._find(directory)])
     if self._has_directories:
-      self._remove_directories(directory.rstrip("/"))
+      self._remove_directories(directory)
 
   @contextmanager
   def _calling(self, path: str) -> Iterator[None]:
@@ -167,16 +172,21 @@ class RemoteFiles(FileSystem):
     """Returns what fsspec's file system calls a path."""
     return self._system_root + path[len(self._root) :]
 
-  def _find(self, directory: str) -> list[dict[str, Any]]:
+  def _find(self, directory: str) -> list[FileInfo]:
+    """Returns everything below a directory."""
     self._system.invalidate_cache()
-    found = self._call(directory, self._system.find, detail=True)
-    prefix = self._locate(directory) + "/"
+    if self._has_directories:
+      entries = list(self._walk(directory))
+    else:
+      entries = list(self._call(directory, self._system.find, detail=True).values())
+    below = self._locate(directory) + "/"
     return [
-      entry for name, entry in found.items() if name.startswith(prefix) and not name.endswith("/")
+      FileInfo(entry["name"][len(below) :], entry["size"])
+      for entry in entries
+      if entry["name"].startswith(below)
     ]
 
   def _walk(self, directory: str) -> Iterator[dict[str, Any]]:
-    self._system.invalidate_cache()
     try:
       entries = self._call(directory, self._system.ls, detail=True)
     except FileNotFoundError:
@@ -218,14 +228,21 @@ class RemoteFiles(FileSystem):
   def _move(self, source: str, target: str) -> None:
     if self._has_directories:
       self._make_directory(target)
+    if self._renames:
       self._call(source, self._system.mv, self._locate(target))
     else:
       self._call(source, self._system.cp_file, self._locate(target))
       self._delete(source)
 
   def _delete(self, path: str) -> None:
+    self._check_file(path)
     with suppress(FileNotFoundError):
       self._call(path, self._system.rm_file)
+
+  def _check_file(self, path: str) -> None:
+    """Makes sure that a path may name a file, and does not name the bucket."""
+    if path.endswith("/") or path == self._root:
+      raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
 
   def _make_directory(self, path: str) -> None:
     self._call(path.rpartition("/")[0], self._system.makedirs, exist_ok=True)

@@ -2,6 +2,7 @@ import pytest
 
 import files
 from files import FileInfo
+from files.errors import UsageError
 
 
 def test_lists_files_at_any_depth_by_name_and_size(tmp_path):
@@ -97,3 +98,31 @@ def test_json_round_trip(tmp_path):
   path = str(tmp_path / "x.json")
   files.write_json(path, {"a": [1, None]})
   assert files.read_json(path) == {"a": [1, None]}
+
+
+@pytest.mark.parametrize(
+  ("content", "reason"),
+  [
+    (b"", r"is not JSON \(Expecting value: line 1 column 1"),
+    (b"{", "is not JSON"),
+    (b"{}x", r"is not JSON \(Extra data"),
+    (b"\xff\xfe", r"is not JSON \('utf-8' codec"),
+    (b"1" * 10_000, r"is not JSON \(Exceeds the limit"),
+    (b"[" * 1_000_000, "is nested too deeply to be a JSON file of ours"),
+  ],
+)
+def test_what_is_no_json_is_an_error_in_one_line(tmp_path, content, reason):
+  path = tmp_path / "x.json"
+  path.write_bytes(content)
+  with pytest.raises(UsageError, match=rf"^{path} {reason}.*: restore it, or delete it") as error:
+    files.read_json(str(path))
+  assert "\n" not in str(error.value)
+  assert len(str(error.value)) < len(str(path)) + 250
+
+
+def test_a_json_file_as_large_as_a_disk_is_not_read_whole(tmp_path):
+  path = tmp_path / "x.json"
+  with path.open("wb") as file:
+    file.truncate(1 << 40)  # sparse
+  with pytest.raises(UsageError, match=rf"^{path} has more than 256 MiB"):
+    files.read_json(str(path))

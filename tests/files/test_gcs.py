@@ -398,7 +398,10 @@ def test_any_content_is_kept(path, content):
     (["inspect", "--experiment=gs://nobucket/runs"], "gs://nobucket/runs:"),
     (["train", "--experiment=gs://nobucket/runs", "--dataset=digits", "--runs=0:1"], "gs://nobuck"),
     (["score", "--experiment=gs://nobucket/runs", "--scores=gs://nobucket/s"], "gs://nobucket/s"),
-    (["export", "--scores=gs://nobucket/s", "--format=cscores", "--output=x"], "--scores=gs://nob"),
+    (
+      ["export", "--scores=gs://nobucket/s", "--format=cscores", "--output=x"],
+      "gs://nobucket/s holds",
+    ),
   ],
   ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -408,3 +411,15 @@ def test_every_command_says_in_one_line_that_a_bucket_is_not_there(proxy, comman
   error = capsys.readouterr().err
   assert error.startswith(f"heldout {command[0]}: error: {path}")
   assert error.count("\n") == 1
+
+
+def test_a_bucket_itself_is_never_deleted_and_is_no_file(proxy):
+  proxy.plan()
+  with pytest.raises(IsADirectoryError):
+    files.delete([f"gs://{BUCKET}"])
+  for path in (f"gs://{BUCKET}", f"gs://{BUCKET}/"):
+    assert not files.exists(path)
+    with pytest.raises(OSError, match=f"gs://{BUCKET}"):
+      files.read_bytes(path)
+    with pytest.raises(OSError, match=f"gs://{BUCKET}"):
+      files.write_bytes(path, b"")

@@ -1,5 +1,9 @@
+import errno
 import os
+import resource
+import signal
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -140,3 +144,103 @@ def test_deleting_a_directory_leaves_alone_what_its_links_lead_to(tmp_path):
   files.delete_directory(str(tmp_path / "missing"))
   assert [path.name for path in tmp_path.iterdir()] == ["kept"]
   assert files.list_files(str(tmp_path)) == [FileInfo("kept/x", 1)]
+
+
+def _write_piece_by_piece(path, content):
+  with files.create(path) as file:
+    for start in range(0, len(content), 1_000):
+      file.write(content[start : start + 1_000])
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+  """A file system of 64 KiB."""
+  directory = tmp_path / "small"
+  directory.mkdir()
+  command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(directory)]
+  if subprocess.run(command, capture_output=True).returncode:
+    pytest.skip("this process may not mount a small disk")
+  yield directory
+  subprocess.run(["umount", str(directory)], check=True)
+
+
+@pytest.mark.parametrize("write", [files.write_bytes, _write_piece_by_piece])
+def test_a_full_disk_is_an_error_that_names_the_file_and_leaves_what_was_there(small_disk, write):
+  path = small_disk / "x"
+  files.write_bytes(str(path), b"before")
+  with pytest.raises(OSError, match="No space left on device") as error:
+    write(str(path), bytes(200_000))
+  assert error.value.errno == errno.ENOSPC
+  assert error.value.filename == str(path)
+  assert [found.name for found in small_disk.iterdir()] == ["x"]
+  assert path.read_bytes() == b"before"
+
+
+@pytest.mark.parametrize("write", [files.write_bytes, _write_piece_by_piece])
+def test_a_file_that_may_not_grow_is_an_error_that_names_it(tmp_path, write):
+  """The same without a disk of its own: the process may not write files of more than 64 KiB."""
+  path = tmp_path / "x"
+  before = resource.getrlimit(resource.RLIMIT_FSIZE)
+  ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
+  try:
+    with pytest.raises(OSError, match="File too large") as error:
+      write(str(path), bytes(200_000))
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, ignored)
+  assert error.value.filename == str(path)
+  assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("write", [files.write_bytes, _write_piece_by_piece])
+def test_a_path_that_cannot_be_is_an_error_that_names_it(tmp_path, write):
+  (tmp_path / "x").write_bytes(b"")
+  for path, number in (
+    (tmp_path / ("a" * 300), errno.ENAMETOOLONG),
+    (tmp_path / "x" / "y", errno.ENOTDIR),
+  ):
+    with pytest.raises(OSError) as error:  # noqa: PT011 # its number is compared
+      write(str(path), b"1")
+    assert error.value.errno == number
+    assert error.value.filename == str(path)
+    assert error.value.strerror
+  assert [found.name for found in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_directory_that_may_not_be_written_to_is_an_error_that_names_the_file(tmp_path, request):
+  (tmp_path / "locked").mkdir(mode=0o555)
+  request.getfixturevalue("without_privileges")
+  for name in ("x", "new/x"):
+    path = tmp_path / "locked" / name
+    with pytest.raises(PermissionError) as error:
+      files.write_bytes(str(path), b"")
+    assert error.value.filename == str(path)
+
+
+def test_names_as_long_as_they_may_be_are_written(tmp_path):
+  for name in ("a" * 255, "é" * 127):
+    files.write_bytes(str(tmp_path / name), b"1")
+    assert files.list_files(str(tmp_path)) == [FileInfo(name, 1)]
+    files.delete([str(tmp_path / name)])
+
+
+def test_moving_what_is_not_there_is_an_error_that_names_it(tmp_path):
+  with pytest.raises(FileNotFoundError) as error:
+    files.move([(str(tmp_path / "missing"), str(tmp_path / "new" / "x"))])
+  assert error.value.filename == str(tmp_path / "missing")
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_moving_to_another_disk_copies(tmp_path, monkeypatch):
+  replace = os.replace
+
+  def refuse(source, target):
+    if not source.endswith(".tmp"):
+      raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), source)
+    replace(source, target)
+
+  files.write_bytes(str(tmp_path / "x"), b"1")
+  monkeypatch.setattr(os, "replace", refuse)
+  files.move([(str(tmp_path / "x"), str(tmp_path / "y"))])
+  assert files.list_files(str(tmp_path), unfinished=True) == [FileInfo("y", 1)]

@@ -2,6 +2,7 @@
 
 import os
 
+import boto3
 import fsspec
 import pytest
 
@@ -121,7 +122,9 @@ def test_a_missing_package_is_named():
   fsspec.register_implementation(
     "lacking", "lacking_fs.LackingFileSystem", clobber=True, errtxt="Install lacking_fs to use it"
   )
-  message = r"^lacking://b: a package for lacking:// is missing: Install lacking_fs to use it$"
+  message = (
+    r"^lacking://b: lacking:// needs a package that is not installed: Install lacking_fs to use it$"
+  )
   with pytest.raises(UsageError, match=message):
     files.list_files("lacking://b/c")
 
@@ -131,3 +134,30 @@ def test_other_local_paths_are_not_taken_for_urls(tmp_path, monkeypatch):
   for path in ("~x", "a::b", "simplecache::memory", "c:d"):
     files.write_bytes(path, b"1")
     assert (tmp_path / path).read_bytes() == b"1"
+
+
+def test_a_bucket_itself_is_never_deleted(s3):
+  root, _ = s3
+  for path in (root, f"{root}/"):
+    with pytest.raises(IsADirectoryError):
+      files.delete([path])
+  files.delete_directory(root)
+  assert files.list_files(root) == []
+
+
+def test_what_stands_for_an_empty_directory_is_no_file_and_is_deleted_with_it(s3):
+  root, _ = s3
+  client = boto3.client("s3")
+  bucket = root.removeprefix("s3://")
+  for name in ("d/", "d/e/", "d/x"):
+    client.put_object(Bucket=bucket, Key=name, Body=b"")
+  assert files.list_files(f"{root}/d") == [FileInfo("x", 0)]
+  files.delete_directory(f"{root}/d")
+  assert "Contents" not in client.list_objects_v2(Bucket=bucket)
+
+
+def test_of_two_claims_one_makes_the_file(s3):
+  root, _ = s3
+  assert files.claim(f"{root}/claim", b"first")
+  assert not files.claim(f"{root}/claim", b"second")
+  assert files.read_bytes(f"{root}/claim") == b"first"
