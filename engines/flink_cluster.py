@@ -32,6 +32,10 @@ JOB_SERVER_JAR = ROOT / ".engines" / "flink" / "job-server.jar"
 _JOB_MANAGER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
 _TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
 _START_SECONDS = 60.0
+
+# How long Beam keeps a worker for the next stage, and a dead one too: a job that is restarted
+# sooner meets it again.
+_KEEP_SECONDS = 5
 _STOP_SECONDS = 15.0
 
 
@@ -81,6 +85,7 @@ class FlinkCluster:
       "--job_server_jvm_properties=-Xmx256m",
       f"--parallelism={self._task_managers}",
       "--environment_type=PROCESS",
+      f"--environment_cache_millis={1000 * _KEEP_SECONDS}",
     ]
 
   def __enter__(self) -> FlinkCluster:
@@ -106,7 +111,7 @@ class FlinkCluster:
 
   def get(self, path: str) -> Any:
     """Asks Flink's REST interface, such as `/jobs/overview`."""
-    with urllib.request.urlopen(f"http://{self.master}{path}", timeout=5) as reply:
+    with urllib.request.urlopen(f"http://{self.master}{path}", timeout=60) as reply:
       return json.loads(reply.read())
 
   def workers(self) -> list[int]:
@@ -133,7 +138,7 @@ class FlinkCluster:
       restart = {
         "restart-strategy.type": "fixed-delay",
         "restart-strategy.fixed-delay.attempts": self._restart_attempts,
-        "restart-strategy.fixed-delay.delay": "1 s",
+        "restart-strategy.fixed-delay.delay": f"{_KEEP_SECONDS + 1} s",
       }
     return {
       **self._common_configuration(),

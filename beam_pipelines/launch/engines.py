@@ -20,13 +20,14 @@ from apache_beam.options.pipeline_options import (
 )
 
 from beam_pipelines.launch import dataflow, flink
+from beam_pipelines.launch.command import IN_PROCESS_RUNNER
 from beam_pipelines.launch.endpoints import Endpoint, check_grpc
 from beam_pipelines.launch.workers import LOOPBACK, prepare_workers
 from files import scratch
 from files.errors import UsageError
 
-IN_PROCESS, PRISM, FLINK = "FnApiRunner", "PrismRunner", "FlinkRunner"
-SPARK, PORTABLE, DATAFLOW = "SparkRunner", "PortableRunner", "DataflowRunner"
+PRISM, FLINK, SPARK = "PrismRunner", "FlinkRunner", "SparkRunner"
+PORTABLE, DATAFLOW = "PortableRunner", "DataflowRunner"
 RUNNERS = ("DirectRunner", PRISM, FLINK, SPARK, PORTABLE, DATAFLOW)
 """What `--runner` takes. The first is the in-process one; see `command.beam_options`."""
 
@@ -39,14 +40,14 @@ def engine(options: PipelineOptions) -> str:
   Raises:
     UsageError: there is no such runner, or it gives wrong results.
   """
-  given = options.view_as(StandardOptions).runner or IN_PROCESS
+  given = options.view_as(StandardOptions).runner or IN_PROCESS_RUNNER
   name = given.rpartition(".")[-1]
   if name.lower() in ("dask", "daskrunner"):
     raise UsageError(
       f"--runner={given}: Beam's runner for Dask loses elements and reports success, so that "
       f"scores would be wrong: choose one of {', '.join(RUNNERS)}"
     )
-  known = {runner.lower(): runner for runner in (*RUNNERS, IN_PROCESS)}
+  known = {runner.lower(): runner for runner in (*RUNNERS, IN_PROCESS_RUNNER)}
   lower = name.lower()
   for candidate in (lower, f"{lower}runner"):
     if candidate in known:

@@ -14,7 +14,7 @@ from files.errors import UsageError
 LOOPBACK, PROCESS, EXTERNAL, DOCKER = "LOOPBACK", "PROCESS", "EXTERNAL", "DOCKER"
 
 # Flink and Spark stop their workers whenever a stage ends, and start new ones for the next. Kept
-# for so long, a worker is still there; Beam counts from the last use.
+# for so long, a worker is still there. So is a dead one: a job must not be restarted sooner.
 _KEEP_MILLISECONDS = 20_000
 
 

@@ -18,7 +18,7 @@ class Reference:
     verified: what `verify` prints.
   """
 
-  TABLES = ("--correctness",)
+  TABLES = ("--dense", "--correctness")
 
   def __init__(self, directory):
     self.runs = directory / "runs"

@@ -29,12 +29,11 @@ def test_workers_killed_in_training_are_replaced(cluster, reference, tmp_path):
   jobs.check_same_runs(runs, reference.runs)
 
 
-@pytest.mark.parametrize("stage", ["Stack training rows"])
-def test_workers_killed_in_combining_are_replaced(stage, cluster, reference, tmp_path):
+def test_workers_killed_in_combining_are_replaced(cluster, reference, tmp_path):
   scores = tmp_path / "scores"
   process = jobs.start(jobs.score(reference.runs, scores, *reference.TABLES, *cluster.flags))
   job = faults.job_of(cluster, process)
-  faults.wait_until(lambda: faults.runs_stage(cluster, job, stage), process)
+  faults.wait_until(lambda: faults.runs_stage(cluster, job, "Stack training rows"), process)
   faults.kill(cluster.workers())
   _, errors = process.communicate(timeout=jobs.SECONDS)
   assert process.returncode == 0, errors
