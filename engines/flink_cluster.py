@@ -111,7 +111,7 @@ class FlinkCluster:
 
   def get(self, path: str) -> Any:
     """Asks Flink's REST interface, such as `/jobs/overview`."""
-    with urllib.request.urlopen(f"http://{self.master}{path}", timeout=5) as reply:
+    with urllib.request.urlopen(f"http://{self.master}{path}", timeout=60) as reply:
       return json.loads(reply.read())
 
   def workers(self) -> list[int]:

@@ -87,4 +87,5 @@ def check_same_runs(experiment, reference):
 
 def _manifest(files):
   manifest = json.loads(files.pop("manifest.json"))
-  return {name: value for name, value in manifest.items() if name not in ("created", "experiment")}
+  own = ("created", "experiment", "job")
+  return {name: value for name, value in manifest.items() if name not in own}

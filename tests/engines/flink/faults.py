@@ -16,7 +16,7 @@ def wait_until(condition, process=None):
     if process is not None and process.poll() is not None:
       raise AssertionError(f"the command ended before: {process.communicate()[1]}")
     assert time.monotonic() < deadline, "it took too long"
-    time.sleep(0.02)
+    time.sleep(0.1)
 
 
 def job_of(cluster, process):
