@@ -97,6 +97,8 @@ def _parse_packed(content: bytes, path: str, dimensions: Collection[int]) -> np.
   except StopIteration:
     pass  # whether that was too early, the length tells
   except inflate.InflateError as error:
+    if len(unpacked) < _header_bytes(max(dimensions)):
+      raise
     damage = error  # the lengths say more, if they differ
   shape = _parse_header(unpacked, path, dimensions)
   array = _as_array(memoryview(unpacked).toreadonly(), path, shape)

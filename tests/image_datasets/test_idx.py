@@ -264,7 +264,10 @@ def test_a_gzipped_file_may_be_in_many_pieces(arrays):
   "content", [b"", b"\x1f\x8b", b"\x1f\x8bno gzip", gzip.compress(b"", mtime=0)]
 )
 def test_gzip_without_content_is_refused(content):
-  with pytest.raises(DatasetError, match=r"^path: (starts with 0x, expected the magic|Error -3)"):
+  with pytest.raises(
+    DatasetError,
+    match=r"^path: (starts with 0x, expected the magic|ends in the middle|is damaged, )",
+  ):
     idx.parse_idx(content, "path", dimensions=(3,))
 
 
