@@ -235,7 +235,8 @@ class RemoteFiles(FileSystem):
       self._delete(source)
 
   def _delete(self, path: str) -> None:
-    self._check_file(path)
+    if path.rstrip("/") == self._root:
+      self._check_file(self._root)
     with suppress(FileNotFoundError):
       self._call(path, self._system.rm_file)
 

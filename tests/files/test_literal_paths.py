@@ -8,8 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import files
+from beam_pipelines import cli
 from files import FileInfo
 from tests.helpers.gcs import BUCKET, emulated_gcs
+from tests.helpers.outcomes import make_outcomes, write_experiment
 from tests.helpers.s3 import emulated_s3
 
 _numbers = itertools.count()
@@ -83,3 +85,17 @@ def test_names_are_kept_through_writing_listing_reading_moving_and_deleting(root
   check(decoys)
   files.delete_directory(root)
   assert files.list_files(root) == []
+
+
+@pytest.mark.parametrize("names", [("e [1]*?", "s/g[1]*"), ("e#%20~", "~"), ("gs:{e}", "a::b")])
+def test_a_command_takes_paths_as_they_are(tmp_path, names):
+  experiment, scores = (tmp_path / name for name in names)
+  write_experiment(experiment, make_outcomes(0.7, range(6), num_train=1_437, num_test=360))
+  for _ in range(2):  # the second replaces what the first has published
+    flags = [f"--experiment={experiment}", f"--scores={scores}", "--dataset=digits", "--dense"]
+    assert cli.main(["score", *flags]) == 0
+  assert (scores / "manifest.json").exists()
+  assert not list(scores.glob(".staging-*"))
+  assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+    name.split("/")[0] for name in names
+  )
