@@ -91,8 +91,9 @@ def without_privileges(tmp_path):
   if os.geteuid():
     yield
     return
-  for directory in (tmp_path, *list(tmp_path.parents)[:2]):
-    directory.chmod(0o755)
+  for directory in (tmp_path, *tmp_path.parents):
+    if directory.stat().st_mode & 0o077 == 0:
+      directory.chmod(0o755)
   os.seteuid(65534)
   yield
   os.seteuid(0)

@@ -129,6 +129,8 @@ def _finish(scores: str, publication: Publication) -> None:
     kept = {part.path for part in manifest.parts}
     _check_pending(scores, manifest)
     files.delete(files.join(scores, name) for name in publication.replaced if name not in kept)
+    for table in {name.partition("/")[0] for name in publication.replaced} - set(manifest.rows):
+      files.delete_directory(files.join(scores, table))  # what is left of it where there are such
     _check_sizes(scores, manifest.parts, {i.name: i.size for i in files.list_files(scores)})
     _check_pending(scores, manifest)
     write_manifest(scores, manifest)
