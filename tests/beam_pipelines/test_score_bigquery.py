@@ -26,7 +26,7 @@ from tests.helpers.proxy import Fault
 TEMPORARY = f"gs://{BUCKET}/temporary"
 # Beam's load jobs, and our copy jobs.
 LOADS, COPIES = r"POST .*/jobs\?alt=json", r"POST .*/jobs\?prettyPrint"
-RENAMES = "POST /batch"  # of staged files
+RENAMES = r"POST .*/(copyTo|rewriteTo)/"  # of staged files
 
 
 ROOT = Path(__file__).parents[2]
