@@ -5,7 +5,8 @@
 The bucket is an emulator on this machine, without a network's delays, so that what counts is what a
 request costs the processor: over a network, reading many at once gains more. Both ways read the
 same files, in turns, and their bytes are compared. With an earlier version of Heldout on
-PYTHONPATH, its way of reading is timed.
+PYTHONPATH, its way of reading is timed. Writing 4,000 runs takes minutes: the emulator writes its
+index anew with each.
 """
 
 import argparse

@@ -8,6 +8,7 @@ import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -36,18 +37,18 @@ class LocalFiles(FileSystem):
     return True
 
   def size(self, path: str) -> int:
-    return _stat_file(path).st_size
+    status = os.stat(path)
+    _check_file(path, status)
+    return status.st_size
 
   def read(self, path: str) -> bytes:
-    _stat_file(path)  # opening a pipe would wait for its other end
-    with open(path, "rb") as file, _naming(path):
+    with _reading(path) as file:
       return file.read()
 
   def read_range(self, path: str, start: int, stop: int) -> bytes:
-    _stat_file(path)
-    with open(path, "rb") as file, _naming(path):
+    with _reading(path) as file:
       file.seek(start)
-      return file.read(stop - start)
+      return b"".join(iter(lambda: file.read(stop - file.tell()), b""))
 
   def read_many(self, paths: Sequence[str]) -> Iterator[bytes | OSError]:
     for _, reading in map_ahead(self._read_or_error, paths, _CONCURRENT_READS):
@@ -157,10 +158,16 @@ def _kind(status: os.stat_result) -> str:
   return "a device"
 
 
-def _stat_file(path: str) -> os.stat_result:
-  status = os.stat(path)
-  _check_file(path, status)
-  return status
+@contextmanager
+def _reading(path: str) -> Iterator[FileIO]:
+  with open(path, "rb", buffering=0, opener=_open_at_once) as file, _naming(path):
+    _check_file(path, os.fstat(file.fileno()))
+    yield file
+
+
+def _open_at_once(path: str, flags: int) -> int:
+  """Opens a file without waiting for the other end, should it be a pipe."""
+  return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _check_file(path: str, status: os.stat_result) -> None:

@@ -52,7 +52,7 @@ def _open(root: str, scheme: str, authority: str) -> FileSystem:
   from files.remote import RemoteFiles
 
   try:
-    system, system_root = url_to_fs(f"{scheme}://{authority}")
+    system, system_root = url_to_fs(f"{scheme}://{authority}", skip_instance_cache=True)
   except ValueError:
     raise UsageError(
       f"{root}: {scheme}:// is no kind of file system known here: use a path on a local disk, "

@@ -372,11 +372,10 @@ def remote(archive, proxy, request):
 
 def test_from_gs_to_gs_with_faults(remote, proxy, capsys):
   archive, experiment, sum_ = remote
-  on_the_way = r"^(?!GET /storage/v1/b/\w+\?)"
   proxy.plan(
     Fault("cut", "GET /download"),
-    Fault("status", rf"{on_the_way}.*GET", times=2),
-    *(Fault(kind, "(POST|PUT) /upload", times=3) for kind in ("status", "reset", "lose")),
+    Fault("status", "GET", times=2),
+    *(Fault(kind, "POST /upload", times=3) for kind in ("status", "reset", "lose")),
   )
   assert _ingest(archive, experiment, sum_) == 0
   assert "8 runs written" in (out := capsys.readouterr().out)
@@ -395,14 +394,16 @@ def test_finished_runs_are_not_uploaded_again(remote, proxy, archive):
   files.write_bytes(path, whole)
   proxy.plan()
   assert _ingest(path, experiment, sum_) == 0
-  notes = 2  # of what is begun, and of what is done
-  assert len(proxy.requests("POST /upload")) == 3 * len(set(KEYS) - set(finished)) + notes
+  uploads = proxy.requests("POST /upload")
+  for key in KEYS:
+    of_run = [upload for upload in uploads if f"%2Fe%2F{key.subset_ratio}%2F{key.run}%2F" in upload]
+    assert len(of_run) == (0 if key in finished else 3)
   assert _contents(experiment) == plain_files(MEMBERS)
 
 
 def test_uploads_go_on_at_the_same_time(remote, proxy):
   archive, experiment, sum_ = remote
-  proxy.plan(Fault("stall", "PUT /upload", times=100, seconds=0.1))
+  proxy.plan(Fault("stall", "POST /upload", times=100, seconds=0.1))
   assert _ingest(archive, experiment, sum_) == 0
   assert proxy.most_at_once >= 4
 
@@ -410,7 +411,7 @@ def test_uploads_go_on_at_the_same_time(remote, proxy):
 def test_a_bucket_that_is_not_there_is_one_line(remote, capsys):
   archive, _, sum_ = remote
   assert _ingest(archive, "gs://nobucket/e", sum_) == 2
-  assert _error(capsys) == "gs://nobucket/e/: there is no such file or bucket"
+  assert _error(capsys) == "gs://nobucket/e: there is no such file or bucket"
 
 
 def test_an_archive_that_may_not_be_read_is_one_line(remote, proxy, capsys):

@@ -289,7 +289,7 @@ def test_faults_and_kills_change_nothing(cloud, tmp_path):
   _score_until(cloud, COPIES, 4, arguments)
   assert len(list_tables(dataset)) > len(SCORE_TABLES)
   assert not files.exists(f"{bucket}/scores/manifest.json")
-  _score_until(cloud, RENAMES, 1, arguments)
+  _score_until(cloud, RENAMES, 3, arguments)
   assert files.read_json(f"{bucket}/scores/manifest.json")["complete"] is False
 
   cloud.plan(gcs=[_every_tenth("status")], bigquery=[_every_tenth("reset")])

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import http.client
+import json
 import os
 import re
 import socket
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import quote
 
 
 @dataclasses.dataclass
@@ -55,7 +57,8 @@ class Proxy:
   """Passes requests on to the emulator, but for those that a fault is planned for.
 
   Attributes:
-    seen: the requests since the last `plan`, as "METHOD /path?query".
+    seen: the requests since the last `plan`, as "METHOD /path?query", with the object's name where
+      that is in the body.
     connections: how many connections they came on.
     most_at_once: how many of them were in flight together.
   """
@@ -124,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
 
   def _handle(self) -> None:
     body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-    with self.server.proxy.handling(f"{self.command} {self.path}") as fault:
+    with self.server.proxy.handling(f"{self.command} {self.path}{_name(body)}") as fault:
       self._respond(fault, body)
 
   def _respond(self, fault: Fault | None, body: bytes) -> None:
@@ -177,6 +180,12 @@ class _Handler(BaseHTTPRequestHandler):
 
   def log_message(self, *arguments: object) -> None:
     pass
+
+
+def _name(body: bytes) -> str:
+  """Returns what a request on Cloud Storage for a small upload says in its body: of what object."""
+  match = re.match(rb"--==0==\n.*\n\n(.*)\n", body)
+  return f"&name={quote(json.loads(match[1])['name'], safe='')}" if match else ""
 
 
 @contextlib.contextmanager
