@@ -95,6 +95,7 @@ def _find_archive(args: argparse.Namespace) -> _Archive:
 
 
 def _ingest(archive: _Archive, experiment: str) -> int:
+  repeated = files.retry_count()
   there = list_runs(experiment).runs
   complete = sum(run.complete for run in there)
   note = _check_note(archive, experiment) if there else {}
@@ -116,7 +117,8 @@ def _ingest(archive: _Archive, experiment: str) -> int:
       f"{archive.path}: {error}; {complete:,} runs are complete in {experiment}"
     ) from error
   _check_result(archive, experiment, writer, digest.hexdigest())
-  print("\n".join(_summary(archive, experiment, writer, run_archive)))
+  repeated = files.retry_count() - repeated
+  print("\n".join(_summary(archive, experiment, writer, run_archive, repeated)))
   return 0
 
 
@@ -181,11 +183,11 @@ def _check_result(archive: _Archive, experiment: str, writer: RunWriter, md5: st
 
 
 def _summary(
-  archive: _Archive, experiment: str, writer: RunWriter, run_archive: RunArchive
+  archive: _Archive, experiment: str, writer: RunWriter, run_archive: RunArchive, repeated: int
 ) -> Iterator[str]:
   yield (
     f"{len(writer.written):,} runs written to {experiment}, {len(writer.kept):,} were there; "
-    f"the MD5 sum is right; {files.retry_count():,} requests were repeated"
+    f"the MD5 sum is right; {repeated:,} requests were repeated"
   )
   if writer.incomplete:
     first = min(writer.incomplete)
