@@ -6,6 +6,8 @@ import signal
 import time
 from pathlib import Path
 
+import psutil
+
 from tests.engines.jobs import SECONDS
 
 
@@ -16,7 +18,7 @@ def wait_until(condition, process=None):
     if process is not None and process.poll() is not None:
       raise AssertionError(f"the command ended before: {process.communicate()[1]}")
     assert time.monotonic() < deadline, "it took too long"
-    time.sleep(0.1)
+    time.sleep(0.05)
 
 
 def job_of(cluster, process):
@@ -31,10 +33,15 @@ def job_of(cluster, process):
   return job["jid"]
 
 
-def runs_stage(cluster, job, name):
-  """Whether a stage of a job, named by a part of its name, runs now."""
+def began(cluster, job, name):
+  """Whether a stage of a job, named by a part of its name, has begun."""
   stages = cluster.get(f"/jobs/{job}")["vertices"]
-  return any(name in stage["name"] and stage["status"] == "RUNNING" for stage in stages)
+  return any(name in stage["name"] and stage["status"] != "CREATED" for stage in stages)
+
+
+def evaluates(cluster):
+  """Whether a worker has loaded TensorFlow."""
+  return any(_has_loaded(pid, "tensorflow") for pid in cluster.workers())
 
 
 def state(cluster, job):
@@ -55,6 +62,13 @@ def kill(pids):
 
 def trained(experiment):
   return len(list(Path(experiment).glob("*/*/aux_arrays.npz")))
+
+
+def _has_loaded(pid, library):
+  try:
+    return any(library in entry.path for entry in psutil.Process(pid).memory_maps())
+  except psutil.Error:
+    return False
 
 
 def _jobs(cluster):

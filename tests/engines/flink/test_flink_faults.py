@@ -33,7 +33,7 @@ def test_workers_killed_in_combining_are_replaced(cluster, reference, tmp_path):
   scores = tmp_path / "scores"
   process = jobs.start(jobs.score(reference.runs, scores, *reference.TABLES, *cluster.flags))
   job = faults.job_of(cluster, process)
-  faults.wait_until(lambda: faults.runs_stage(cluster, job, "Stack training rows"), process)
+  faults.wait_until(lambda: faults.began(cluster, job, "Stack training rows"), process)
   faults.kill(cluster.workers())
   _, errors = process.communicate(timeout=jobs.SECONDS)
   assert process.returncode == 0, errors
@@ -45,7 +45,7 @@ def test_without_a_restart_the_same_command_completes(cluster, reference, tmp_pa
   command = jobs.score_checkpoints(reference.runs, tmp_path / "scores", *cluster.flags)
   process = jobs.start(command, env=no_restart)
   job = faults.job_of(cluster, process)
-  faults.wait_until(lambda: faults.runs_stage(cluster, job, "Evaluate"), process)
+  faults.wait_until(lambda: faults.evaluates(cluster), process)
   faults.kill(cluster.workers())
   _, errors = process.communicate(timeout=jobs.SECONDS)
   assert process.returncode == 2, errors
@@ -96,7 +96,7 @@ def test_scores_of_an_interrupted_command_are_whole_or_not_there(cluster, refere
   command = jobs.score(reference.runs, scores, *reference.TABLES, *cluster.flags)
   process = jobs.start(command)
   job = faults.job_of(cluster, process)
-  faults.wait_until(lambda: faults.runs_stage(cluster, job, "Stack training rows"), process)
+  faults.wait_until(lambda: faults.began(cluster, job, "Stack training rows"), process)
   os.killpg(process.pid, signal.SIGINT)  # as a terminal does
   _, errors = process.communicate(timeout=jobs.SECONDS)
   assert process.returncode == 130, errors
