@@ -191,8 +191,11 @@ class FlinkCluster:
     opened = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in OPENED_PACKAGES]
     class_path = str(JOB_SERVER_JAR.parent / "jars" / "*")
     memory = ["-Xmx256m", f"-XX:MaxDirectMemorySize={self._network_mb + 128}m", "-XX:+UseSerialGC"]
-    temporary = f"-Djava.io.tmpdir={self._directory}"
-    java = ["java", *memory, temporary, *opened, "-cp", class_path, main_class]
+    properties = [
+      f"-Djava.io.tmpdir={self._directory}",
+      "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    ]
+    java = ["java", *memory, *properties, *opened, "-cp", class_path, main_class]
     self._start(name, [*java, "--configDir", str(configured)])
 
   def _start(self, name: str, command: Sequence[str]) -> None:

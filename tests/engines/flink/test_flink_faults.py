@@ -6,15 +6,16 @@ import signal
 import psutil
 import pytest
 
+from engines.flink_cluster import FlinkCluster
 from tests.engines import jobs
 from tests.engines.flink import faults
 
 
 @pytest.fixture
-def no_restart(tmp_path):
-  """Variables with which Flink does not restart a job, whatever the cluster does by default."""
-  (tmp_path / "flink-conf.yaml").write_text("restart-strategy.type: none\n")
-  return {"FLINK_CONF_DIR": str(tmp_path)}
+def brittle_cluster(tmp_path, cluster):
+  """A cluster as Flink is by itself: a job whose worker fails, fails."""
+  with FlinkCluster(tmp_path / "flink", task_managers=1) as brittle:
+    yield brittle
 
 
 def test_workers_killed_in_training_are_replaced(cluster, reference, tmp_path):
@@ -41,9 +42,10 @@ def test_workers_killed_in_combining_are_replaced(cluster, reference, tmp_path):
   jobs.check_same_scores(scores, reference.scores)
 
 
-def test_without_a_restart_the_same_command_completes(cluster, reference, tmp_path, no_restart):
+def test_without_a_restart_the_same_command_completes(brittle_cluster, reference, tmp_path):
+  cluster = brittle_cluster
   command = jobs.score_checkpoints(reference.runs, tmp_path / "scores", *cluster.flags)
-  process = jobs.start(command, env=no_restart)
+  process = jobs.start(command)
   job = faults.job_of(cluster, process)
   faults.wait_until(lambda: faults.evaluates(cluster), process)
   faults.kill(cluster.workers())
