@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -92,6 +93,7 @@ def prepare_job(
   prepare = {PRISM: _prepare_prism, FLINK: _prepare_flink, SPARK: _prepare_spark}
   prepare |= {PORTABLE: _prepare_portable}
   if name in prepare:
+    _silence_job_server()
     here = prepare[name](options)
     if shares_scratch and not here and not options.view_as(GoogleCloudOptions).temp_location:
       raise UsageError(
@@ -120,6 +122,12 @@ def _remove_leftovers(options: PipelineOptions) -> None:
   location = options.view_as(GoogleCloudOptions).temp_location
   if location and "://" not in location:
     scratch.remove_leftovers(location)
+
+
+def _silence_job_server() -> None:
+  """Beam says which service it ends when the command has ended, and nobody handles logs."""
+  if not logging.getLogger().isEnabledFor(logging.INFO):
+    logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)
 
 
 def _prepare_prism(options: PipelineOptions) -> bool:
