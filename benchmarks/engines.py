@@ -89,7 +89,8 @@ def measure_all(directory: Path, args: argparse.Namespace) -> None:
 def measure_here(command: list[str]) -> Measured:
   """Runs a command without a cluster."""
   started = time.perf_counter()
-  with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+  quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+  with subprocess.Popen(command, **quiet) as process:
     peak = max(sampled_megabytes(process, lambda: [process.pid]), default=0.0)
   check(process)
   return Measured(time.perf_counter() - started, peak)

@@ -23,6 +23,7 @@ from beam_pipelines.transforms.summarize_influence import SummarizeInfluence
 from beam_pipelines.transforms.tabulate_examples import TabulateCScores, TabulateExamples
 from beam_pipelines.transforms.tabulate_pairs import TabulatePairs
 from beam_pipelines.transforms.tabulate_runs import (
+  GatherNeighbours,
   TabulateCorrectness,
   TabulateOutcomes,
   TabulateRuns,
@@ -61,7 +62,9 @@ class ScoreOutcomes(beam.PTransform):
     """Packs the runs once; everything else follows from the packed blocks."""
     outcomes, skipped = read[OUTCOMES], read[SKIPPED]
     labels = outcomes.pipeline | "Labels" >> beam.Create([self.labels])
-    sizes = common_sizes(outcomes)
+    gathered = outcomes | "Gather neighbours" >> GatherNeighbours()
+    each = gathered | "Each run" >> beam.FlatMap(lambda group: group)
+    sizes = common_sizes(each)
     packed = outcomes | "Pack runs" >> PackRuns(self.block_size)
     counts = packed[TRAIN_BLOCKS] | "Count outcomes" >> CountOutcomes()
     selected = packed | "Select pairs" >> SelectPairs(self.selection, labels)
@@ -70,12 +73,12 @@ class ScoreOutcomes(beam.PTransform):
       counts | "C-scores" >> TabulateCScores(labels),
       selected[PAIRS] | "Influence" >> TabulatePairs(labels),
       selected[PAIRS] | "Influence per example" >> SummarizeInfluence(sizes, labels),
-      outcomes | "Runs scored" >> TabulateRuns(),
-      outcomes | "Outcomes" >> TabulateOutcomes(),
+      each | "Runs scored" >> TabulateRuns(),
+      gathered | "Outcomes" >> TabulateOutcomes(),
       skipped | "Inputs skipped" >> TabulateSkipped(),
     ]
     if self.request.options.correctness:
-      parts.append(outcomes | "Correctness" >> TabulateCorrectness())
+      parts.append(each | "Correctness" >> TabulateCorrectness())
     staged = [parts | "All parts" >> beam.Flatten() | "Stage" >> StageParts(self.staging)]
     if self.request.options.dense:
       stage_dense = StageDenseInfluence(self.staging, sizes, self.block_size)
@@ -91,7 +94,7 @@ class ScoreOutcomes(beam.PTransform):
       skipped,
       (
         outcomes.pipeline | "Warnings before" >> beam.Create(self.warnings),
-        outcomes | "Misreadings" >> FindMisreadings(),
+        each | "Misreadings" >> FindMisreadings(),
       )
       | "Warnings" >> beam.Flatten(),
       self.load and self.load.tables,

@@ -47,17 +47,30 @@ class TabulateSkipped(beam.PTransform):
 
 
 @dataclasses.dataclass
-class TabulateOutcomes(beam.PTransform):
-  """Rows of the `outcomes` table. Input: `RunOutcome`s. Output: a `Part` per 64 run ids."""
+class GatherNeighbours(beam.PTransform):
+  """Groups neighbouring runs. Input: `RunOutcome`s. Output: lists of them, by subset ratio and id.
 
-  def expand(self, outcomes: beam.PCollection[RunOutcome]) -> beam.PCollection[Part]:
-    """Groups neighbouring runs."""
+  One shuffled record per run. What tabulates runs starts here: there are engines that give each
+  consumer of what is read all that the others take of it, too.
+  """
+
+  def expand(self, outcomes: beam.PCollection[RunOutcome]) -> beam.PCollection[list[RunOutcome]]:
+    """Groups up to 64 run ids."""
     return (
       outcomes
       | "Key by neighbours" >> beam.Map(_key_by_neighbours)
-      | "Gather neighbours" >> beam.GroupByKey()
-      | "Outcomes table" >> beam.MapTuple(_outcomes_part)
+      | "Group" >> beam.GroupByKey()
+      | "In order" >> beam.MapTuple(lambda _, group: sorted(group, key=lambda each: each.key))
     )
+
+
+@dataclasses.dataclass
+class TabulateOutcomes(beam.PTransform):
+  """Rows of the `outcomes` table. Input: the output of `GatherNeighbours`. Output: `Part`s."""
+
+  def expand(self, gathered: beam.PCollection[list[RunOutcome]]) -> beam.PCollection[Part]:
+    """Encodes each group."""
+    return gathered | "Outcomes table" >> beam.Map(_outcomes_part)
 
 
 @dataclasses.dataclass
@@ -91,10 +104,9 @@ def _key_by_neighbours(outcome: RunOutcome) -> tuple[tuple[float, int], RunOutco
   return (outcome.key.subset_ratio, first), outcome
 
 
-def _outcomes_part(key: tuple[float, int], outcomes: Iterable[RunOutcome]) -> Part:
-  ordered = sorted(outcomes, key=lambda outcome: outcome.key)
-  name = f"ratio-{key[0]}-runs-from-{key[1]:06d}"
-  return Part("outcomes", name, encode_outcomes(ordered))
+def _outcomes_part(ordered: list[RunOutcome]) -> Part:
+  (subset_ratio, first), _ = _key_by_neighbours(ordered[0])
+  return Part("outcomes", f"ratio-{subset_ratio}-runs-from-{first:06d}", encode_outcomes(ordered))
 
 
 def _correctness_part(outcome: RunOutcome) -> Part:
