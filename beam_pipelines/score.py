@@ -48,7 +48,7 @@ def run(argv: Sequence[str]) -> int:
     checkpoint_source.refuse_flags(args)
   paths = {"--experiment": args.experiment, "--scores": args.scores}
   loads_dataset = args.source == "checkpoints"
-  accelerator = prepare_job(args, options, paths, loads_dataset=loads_dataset)
+  accelerator = prepare_job(args, options, paths, loads_dataset=loads_dataset, many_stages=True)
   check_owner(args.scores, args.experiment)
   if not args.dry_run and finish_publication(args.scores):
     print(f"{args.scores}: finished the publication of an earlier command, which was stopped")

@@ -67,6 +67,7 @@ def prepare_job(
   *,
   loads_dataset: bool = True,
   shares_scratch: bool = False,
+  many_stages: bool = False,
 ) -> str | None:
   """Checks that a job can run where it is to run, and fills in the options that follow.
 
@@ -78,6 +79,7 @@ def prepare_job(
     paths: by flag, what workers read and write besides the data set.
     loads_dataset: whether workers load the data set too.
     shares_scratch: whether workers write what this process reads from --temp_location.
+    many_stages: whether the job has over a hundred stages.
 
   Returns:
     Beam's resource hint for the step that needs a GPU, or None for no GPU.
@@ -95,6 +97,8 @@ def prepare_job(
   if name in prepare:
     _silence_job_server()
     here = prepare[name](options)
+    if many_stages and name == FLINK and not options.view_as(PortableOptions).job_endpoint:
+      flink.check_network(options)
     if shares_scratch and not here and not options.view_as(GoogleCloudOptions).temp_location:
       raise UsageError(
         f"--runner={name}: its workers are elsewhere: give a --temp_location that they can write "

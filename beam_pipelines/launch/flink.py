@@ -16,10 +16,11 @@ EMBEDDED = ("[auto]", "[local]")
 
 _FLAG = "--flink_master"
 
-# Of each task manager, for each slot that a job uses: Flink gives every exchange between two tasks
-# buffers of 32 KB for each pair of their copies; `score` has the most tasks.
-_NETWORK_MB = 40
-_NETWORK_MB_PER_SLOT = 6
+# Flink gives every exchange between two stages buffers of 32 KB for each pair of their copies, and
+# `score` has over a hundred stages. Less than this of a task manager, for each slot that the job
+# uses, never sufficed; with every table, 160 MB did not either at a parallelism of 2, and 256 did.
+_NETWORK_MB = 130
+_NETWORK_MB_PER_SLOT = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,19 +85,26 @@ def use_cluster(cluster: Cluster, options: PipelineOptions) -> None:
     raise UsageError(
       f"--parallelism={flink.parallelism}: {_FLAG}={cluster.url} has {cluster.slots} slots"
     )
-  needed = network_mb(flink.parallelism, cluster)
+
+
+def check_network(options: PipelineOptions) -> None:
+  """Makes sure that a cluster has memory for the exchanges of a job of very many stages.
+
+  Raises:
+    UsageError: it has too little, by far.
+  """
+  cluster = find_cluster(options)
+  if cluster is None:
+    return
+  parallelism = options.view_as(FlinkRunnerOptions).parallelism
+  slots = -(-parallelism // cluster.task_managers)
+  needed = slots * (_NETWORK_MB + _NETWORK_MB_PER_SLOT * parallelism)
   if cluster.network_mb < needed:
     raise UsageError(
-      f"{_FLAG}={cluster.url}: task managers have {cluster.network_mb} MB of network memory, "
-      f"and --parallelism={flink.parallelism} needs about {needed}: raise "
-      "taskmanager.memory.network.max and .fraction in Flink's configuration"
+      f"{_FLAG}={cluster.url}: task managers have {cluster.network_mb} MB of network memory, and "
+      f"--parallelism={parallelism} needs more than {needed}: raise taskmanager.memory.network.max "
+      "and .fraction in Flink's configuration"
     )
-
-
-def network_mb(parallelism: int, cluster: Cluster) -> int:
-  """Returns about how much memory for buffers a task manager needs, in MB."""
-  slots = -(-parallelism // cluster.task_managers)
-  return slots * (_NETWORK_MB + _NETWORK_MB_PER_SLOT * parallelism)
 
 
 def _ask(url: str, path: str) -> Any:

@@ -46,7 +46,7 @@ def java(tmp_path):
 
 
 @contextmanager
-def _flink(slots=4, managers=2, network_mb=256):
+def _flink(slots=4, managers=2, network_mb=512):
   """Something that answers as the REST interface of a cluster does."""
   answers = {
     "/overview": {"slots-total": slots},
@@ -218,7 +218,6 @@ def test_what_the_user_says_about_workers_stays(jar, java):
   [
     ({"slots": 0, "managers": 0}, "", "the cluster has no task manager yet"),
     ({}, "--parallelism=5", "--parallelism=5: --flink_master=http://.* has 4 slots"),
-    ({"network_mb": 64}, "", "task managers have 64 MB of network memory, .* needs about"),
     ({}, "--environment_type=EXTERNAL", "EXTERNAL needs --environment_config=HOST:PORT"),
     (
       {},
@@ -235,6 +234,18 @@ def test_what_the_user_says_about_workers_stays(jar, java):
 def test_what_cannot_work_on_a_cluster_is_said(cluster, flags, message, jar, java):
   with _flink(**cluster) as master, pytest.raises(UsageError, match=message):
     _prepare("--runner=FlinkRunner", jar, java, f"--flink_master={master}", *flags.split())
+
+
+def test_a_job_of_many_stages_needs_network_memory(jar, java):
+  message = "task managers have 300 MB of network memory, and --parallelism=4 needs more than 340"
+  with _flink(network_mb=300) as master:
+    config = f"--environment_config={json.dumps({'command': __file__})}"
+    flags = ["--runner=FlinkRunner", jar, java, f"--flink_master={master}"]
+    flags += ["--environment_type=PROCESS", config]
+    _prepare(*flags)
+    _prepare(*flags, "--parallelism=2", many_stages=True)
+    with pytest.raises(UsageError, match=message):
+      _prepare(*flags, many_stages=True)
 
 
 def test_a_dead_pool_of_workers_is_said(jar, java, dead_endpoint):
@@ -277,7 +288,7 @@ def test_a_dry_run_says_where(tmp_path, jar, java, capsys, monkeypatch):
   assert capsys.readouterr().out == (
     f"would score 3 runs of {tmp_path}/runs, from recorded outcomes, into {tmp_path}/scores\n"
     "  runner: FlinkRunner\n"
-    f"  cluster: http://{master}, 2 task managers, 4 slots, 256 MB of network memory each\n"
+    f"  cluster: http://{master}, 2 task managers, 4 slots, 512 MB of network memory each\n"
     "  parallelism: 4\n"
     f'  workers: PROCESS {{"command": "{__file__}"}}\n'
     "  temporary files: none\n"
