@@ -24,7 +24,8 @@ import numpy as np
 
 from beam_pipelines.storage.runs import aux_arrays
 from beam_pipelines.storage.runs.experiment import list_runs
-from beam_pipelines.storage.scores import directory as scores
+from beam_pipelines.storage.scores.directory import read_table
+from beam_pipelines.storage.scores.manifest import read_manifest
 from estimators import pack_examples, select_pairs, transpose_runs
 
 RATIO = 0.7
@@ -166,8 +167,8 @@ def heldout_score(directory: Path) -> dict:
   if cli.main(["score", *flags, f"--dataset=npz:{directory / 'dataset.npz'}"]):
     raise SystemExit("heldout score failed")
   megabytes = peak_megabytes()
-  rows = scores.read_table(str(tables), "influence")
-  num_test = scores.read_manifest(str(tables))["examples"]["test"]
+  rows = read_table(str(tables), "influence")
+  num_test = read_manifest(str(tables)).examples.test
   train, test = (rows[f"{side}_example"].to_numpy() for side in ("train", "test"))
   np.save(directory / "heldout.npy", train * num_test + test)
   return {"megabytes": megabytes}

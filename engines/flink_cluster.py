@@ -4,7 +4,7 @@
     .venv/bin/python -m engines.flink_cluster --task_managers=2
 
 prints the flags for `heldout` and runs until it is interrupted. The tests in tests/engines and
-benchmarks/engines.py use the class below. Whoever has a cluster needs none of this.
+benchmarks/flink.py use the class below. Whoever has a cluster needs none of this.
 """
 
 from __future__ import annotations

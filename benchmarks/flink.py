@@ -1,7 +1,7 @@
 """Measures `heldout score` on a cluster of Flink, by number of runs and of workers.
 
   make flink
-  .venv/bin/python -m benchmarks.engines --runs 200 1000 4000 --workers 1 2
+  .venv/bin/python -m benchmarks.flink --runs 200 1000 4000 --workers 1 2
 
 The outcomes are those of benchmarks/score.py. A worker is a task manager with its one SDK worker
 process. Each line is a new cluster and a new command; the first of each size is the in-process
@@ -52,7 +52,7 @@ def main() -> None:
   add("--test", type=int, default=10_000, help="examples (%(default)s)")
   add("--stages", action="store_true", help="also list the stages that read most")
   args = parser.parse_args()
-  print(f"`python -m benchmarks.engines {' '.join(sys.argv[1:])}`\n")
+  print(f"`python -m benchmarks.flink {' '.join(sys.argv[1:])}`\n")
   print(_HEADER)
   print("|" + "---:|" * (_HEADER.count("|") - 1), flush=True)
   with tempfile.TemporaryDirectory(prefix="benchmark-") as directory:
