@@ -87,11 +87,11 @@ class ReadScoredOutcomes(beam.PTransform):
     )
 
 
-def common_sizes(outcomes: beam.PCollection[RunOutcome]) -> beam.PCollection[SetSizes]:
-  """Returns the sizes that all outcomes share, as a singleton; (0, 0) without outcomes."""
+def common_sizes(gathered: beam.PCollection[list[RunOutcome]]) -> beam.PCollection[SetSizes]:
+  """Returns the sizes that the outcomes of all groups share, a singleton; (0, 0) without any."""
   return (
-    outcomes
-    | "Sizes of outcomes" >> beam.Map(SetSizes.of)
+    gathered
+    | "Sizes of outcomes" >> beam.Map(lambda group: SetSizes.of(group[0]))
     | "Any sizes" >> beam.CombineGlobally(lambda sizes: max(sizes, default=SetSizes(0, 0)))
   )
 

@@ -63,8 +63,7 @@ class ScoreOutcomes(beam.PTransform):
     outcomes, skipped = read[OUTCOMES], read[SKIPPED]
     labels = outcomes.pipeline | "Labels" >> beam.Create([self.labels])
     gathered = outcomes | "Gather neighbours" >> GatherNeighbours()
-    each = gathered | "Each run" >> beam.FlatMap(lambda group: group)
-    sizes = common_sizes(each)
+    sizes = common_sizes(gathered)
     packed = outcomes | "Pack runs" >> PackRuns(self.block_size)
     counts = packed[TRAIN_BLOCKS] | "Count outcomes" >> CountOutcomes()
     selected = packed | "Select pairs" >> SelectPairs(self.selection, labels)
@@ -73,11 +72,12 @@ class ScoreOutcomes(beam.PTransform):
       counts | "C-scores" >> TabulateCScores(labels),
       selected[PAIRS] | "Influence" >> TabulatePairs(labels),
       selected[PAIRS] | "Influence per example" >> SummarizeInfluence(sizes, labels),
-      each | "Runs scored" >> TabulateRuns(),
+      gathered | "Runs scored" >> TabulateRuns(),
       gathered | "Outcomes" >> TabulateOutcomes(),
       skipped | "Inputs skipped" >> TabulateSkipped(),
     ]
     if self.request.options.correctness:
+      each = gathered | "Each run" >> beam.FlatMap(lambda group: group)
       parts.append(each | "Correctness" >> TabulateCorrectness())
     staged = [parts | "All parts" >> beam.Flatten() | "Stage" >> StageParts(self.staging)]
     if self.request.options.dense:
@@ -94,7 +94,7 @@ class ScoreOutcomes(beam.PTransform):
       skipped,
       (
         outcomes.pipeline | "Warnings before" >> beam.Create(self.warnings),
-        each | "Misreadings" >> FindMisreadings(),
+        gathered | "Misreadings" >> FindMisreadings(),
       )
       | "Warnings" >> beam.Flatten(),
       self.load and self.load.tables,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,13 +22,13 @@ _RUNS_PER_PART = 64
 
 @dataclasses.dataclass
 class TabulateRuns(beam.PTransform):
-  """Input: `RunOutcome`s. Output: the one `Part` of the `runs` table, sorted by run."""
+  """Rows of the `runs` table. Input: the output of `GatherNeighbours`. Output: the one `Part`."""
 
-  def expand(self, outcomes: beam.PCollection[RunOutcome]) -> beam.PCollection[Part]:
-    """Summarises each run, then gathers."""
+  def expand(self, gathered: beam.PCollection[list[RunOutcome]]) -> beam.PCollection[Part]:
+    """Summarises each group, then gathers."""
     return (
-      outcomes
-      | "Summarise run" >> beam.Map(_summarise)
+      gathered
+      | "Summarise runs" >> beam.Map(lambda group: list(map(_summarise, group)))
       | "Gather runs" >> beam.combiners.ToList()
       | "Runs table" >> beam.Map(_runs_part)
     )
@@ -94,8 +95,10 @@ def _summarise(outcome: RunOutcome) -> dict[str, Any]:
   }
 
 
-def _runs_part(summaries: Iterable[dict[str, Any]]) -> Part:
-  ordered = sorted(summaries, key=lambda row: (row["subset_ratio"], row["run"]))
+def _runs_part(groups: Iterable[list[dict[str, Any]]]) -> Part:
+  ordered = sorted(
+    itertools.chain.from_iterable(groups), key=lambda row: (row["subset_ratio"], row["run"])
+  )
   return Part("runs", "all", pa.Table.from_pylist(ordered, schema=SCORE_TABLES["runs"]))
 
 

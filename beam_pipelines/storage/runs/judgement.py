@@ -24,6 +24,8 @@ from files.npz import NpzError, read_arrays
 
 TRAINING_LOSS = "training_loss"
 
+_DIRECTORY_BYTES = 1 << 14  # of an archive's end, where its directory names what it holds
+
 WantedCheckpoint = int | Literal["latest"] | None
 """Which of a run's checkpoints is meant: that of an epoch, the latest, or the only one."""
 
@@ -189,6 +191,8 @@ def _find_problem(run: RunDirectory, names: Container[str]) -> str | None:
 
 def _training_loss(content: bytes) -> float | None:
   """Returns the loss that our own training records beside the outcome."""
+  if TRAINING_LOSS.encode() not in content[-_DIRECTORY_BYTES:]:
+    return None  # as in runs that were trained elsewhere: no need to read the directory for it
   try:
     recorded = read_arrays(content, [TRAINING_LOSS]).get(TRAINING_LOSS)
   except NpzError:  # whoever needs the other arrays says what is wrong

@@ -10,9 +10,11 @@ THREADS = ("--direct_num_workers=4", "--direct_running_mode=multi_threading")
 
 def test_warns_of_copies_across_bundles():
   outcomes = make_outcomes(0.5, range(100))
-  assert run_eagerly(FindMisreadings(), outcomes) == []
+  assert run_eagerly(FindMisreadings(), [outcomes]) == []
   copy = dataclasses.replace(outcomes[70], key=RunKey(0.5, 100))
-  (warning,) = run_eagerly(FindMisreadings(), [*outcomes, copy], *THREADS)
+  (warning,) = run_eagerly(
+    FindMisreadings(), [[outcome] for outcome in (*outcomes, copy)], *THREADS
+  )
   assert warning.startswith(
     "1 of 101 runs have the very subset and outcomes of another, 0.5/100 th"
   )

@@ -10,7 +10,7 @@ from tests.helpers.outcomes import NUM_TEST, NUM_TRAIN, make_outcomes
 
 def test_runs_table_is_sorted_and_holds_the_accuracies():
   outcomes = make_outcomes(0.5, range(3)) + make_outcomes(0.1, [7])
-  (part,) = run_eagerly(TabulateRuns(), outcomes)
+  (part,) = run_eagerly(TabulateRuns(), [outcomes[:2], outcomes[2:]])
   rows = part.rows.to_pylist()
   assert [(row["subset_ratio"], row["run"]) for row in rows] == [
     (0.1, 7),
@@ -30,7 +30,7 @@ def test_runs_table_is_sorted_and_holds_the_accuracies():
 
 
 def test_accuracy_on_an_empty_split_is_null():
-  (part,) = run_eagerly(TabulateRuns(), make_outcomes(0.5, [0], num_test=0))
+  (part,) = run_eagerly(TabulateRuns(), [make_outcomes(0.5, [0], num_test=0)])
   assert part.rows["accuracy_test"].to_pylist() == [None]
 
 
