@@ -121,16 +121,6 @@ def read(run: RunDirectory) -> RunOutcome:
   return decode(run.key, fetch(run))
 
 
-def read_subset(run: RunDirectory, num_train: int) -> np.ndarray:
-  """Returns which training examples a run saw, bool [num_train], from `subsample_idx` alone.
-
-  Raises:
-    AuxArraysError: the run is not complete, its file is truncated or no npz, or `subsample_idx` is
-      missing, out of range or names an example twice.
-  """
-  return decode_subset(fetch(run), num_train)
-
-
 def fetch(run: RunDirectory) -> bytes:
   """Returns the content of a run's `aux_arrays.npz`, for `decode`.
 
@@ -177,7 +167,12 @@ def _find_problem(run: RunDirectory) -> str | None:
 
 @_naming_the_file()
 def decode_subset(content: bytes, num_train: int) -> np.ndarray:
-  """Returns what `read_subset` does, from the content of the file."""
+  """Returns which training examples a run saw, bool [num_train], from `subsample_idx` alone.
+
+  Raises:
+    AuxArraysError: the file is truncated or no npz, or `subsample_idx` is missing, out of range or
+      names an example twice.
+  """
   arrays = _load(content, [_SUBSET])
   return _membership(_read_index(arrays, _SUBSET), num_train, _SUBSET)
 

@@ -207,15 +207,6 @@ def read_manifest(scores: str) -> Manifest:
   return _read(path, _MANIFEST)
 
 
-def decode_manifest(value: object) -> Manifest:
-  """Returns the manifest that `Manifest.as_json` wrote.
-
-  Raises:
-    ValueError: it is none.
-  """
-  return _MANIFEST.validate_python(value, strict=False)
-
-
 def describe_manifest() -> str:
   """Returns the manifest's fields as Markdown, the body of docs/manifest.md."""
   described = [Manifest, Options, Examples, RatioSummary, Reliability, SplitHalf, StoredPart]

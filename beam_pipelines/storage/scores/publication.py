@@ -54,7 +54,7 @@ def check_base(staging: Staging) -> None:
     PublicationError: somebody has, or is about to.
   """
   current = read_stub(staging.scores)
-  if staging.base is not ANY and (current and current.job) not in (staging.base, staging.job):
+  if staging.base != ANY and (current and current.job) not in (staging.base, staging.job):
     raise PublicationError(
       f"{staging.scores}: other scores were published there since this job began, and nothing of "
       "it was: run it again"

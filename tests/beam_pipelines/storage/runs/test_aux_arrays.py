@@ -237,7 +237,7 @@ def _run(tmp_path, content):
   ids=["alone", "beside objects", "beside others"],
 )
 def test_the_subset_needs_no_other_array(tmp_path, arrays):
-  in_subset = aux_arrays.read_subset(_run(tmp_path, _npz(arrays)), num_train=5)
+  in_subset = aux_arrays.decode_subset(aux_arrays.fetch(_run(tmp_path, _npz(arrays))), num_train=5)
   assert in_subset.dtype == bool
   assert in_subset.tolist() == [True, False, False, False, True]
 
@@ -259,14 +259,14 @@ def test_the_subset_needs_no_other_array(tmp_path, arrays):
 )
 def test_says_what_is_wrong_with_the_subset(tmp_path, content, message):
   with pytest.raises(AuxArraysError, match=f"^aux_arrays.npz {message}"):
-    aux_arrays.read_subset(_run(tmp_path, content), num_train=5)
+    aux_arrays.decode_subset(aux_arrays.fetch(_run(tmp_path, content)), num_train=5)
 
 
-def test_the_subset_of_an_incomplete_run_is_not_known(tmp_path):
+def test_an_incomplete_run_is_not_fetched(tmp_path):
   run = _run(tmp_path, b"")
   incomplete = dataclasses.replace(run, files=())
   with pytest.raises(AuxArraysError, match=r"has no aux_arrays\.npz: the run is not complete"):
-    aux_arrays.read_subset(incomplete, num_train=5)
+    aux_arrays.fetch(incomplete)
 
 
 def test_examples_set_aside_for_validation_are_explained():
