@@ -25,7 +25,7 @@ from beam_pipelines.storage.scores.manifest import Manifest, read_manifest
 from beam_pipelines.storage.scores.pairing import check_dataset
 from estimators.agreement import IndexedScores
 from files.errors import UsageError
-from image_datasets import ImageDataset, describe_specs, load_dataset
+from image_datasets import Dataset, describe_specs, load_dataset
 
 _PAIRED_TABLES = ("examples", "influence")  # with the labels that the scores know of both sides
 
@@ -37,7 +37,7 @@ class _Asked(NamedTuple):
   scores: str
   manifest: Manifest
   ratio: float | None
-  dataset: ImageDataset | None
+  dataset: Dataset | None
 
   def chosen_ratio(self) -> float:
     return choose_ratio(self.scores, self.ratio)
@@ -86,7 +86,7 @@ def _parser() -> command.Parser:
   return parser
 
 
-def _load_scored_dataset(args: argparse.Namespace, manifest: Manifest) -> ImageDataset:
+def _load_scored_dataset(args: argparse.Namespace, manifest: Manifest) -> Dataset:
   dataset = load_dataset(args.dataset, args.data_dir)
   tables = {name: read_table(args.scores, name) for name in _PAIRED_TABLES}
   labels = (dataset.train.labels, dataset.test.labels)

@@ -26,7 +26,7 @@ from beam_pipelines.storage.runs.notes import read_note
 from beam_pipelines.storage.runs.run_place import RunKey
 from beam_pipelines.transforms.train_runs import TrainingTask, TrainRuns
 from files.errors import UsageError
-from image_datasets import ImageDataset, describe_specs, load_dataset
+from image_datasets import Dataset, describe_specs, load_dataset
 from models.architecture import Architecture
 from models.hyper_parameters import SCHEDULES, HyperParameters
 from models.precision import PRECISIONS
@@ -118,7 +118,7 @@ def _parser() -> command.Parser:
   return parser
 
 
-def _task(args: argparse.Namespace, dataset: ImageDataset) -> TrainingTask:
+def _task(args: argparse.Namespace, dataset: Dataset) -> TrainingTask:
   fields = [field.name for field in dataclasses.fields(HyperParameters)]
   if args.stack is not None and args.stack < 1:
     raise UsageError(f"--stack={args.stack}: at least one run trains at a time")
@@ -145,11 +145,11 @@ def _task(args: argparse.Namespace, dataset: ImageDataset) -> TrainingTask:
   )
 
 
-def _architecture(model: str, dataset: ImageDataset) -> Architecture:
+def _architecture(model: str, dataset: Dataset) -> Architecture:
   return Architecture(model, dataset.num_classes, dataset.image_shape)
 
 
-def _check_subsets(ratios: Sequence[float], dataset: ImageDataset) -> None:
+def _check_subsets(ratios: Sequence[float], dataset: Dataset) -> None:
   num_train = len(dataset.train)
   for ratio in ratios:
     if not 0 < round(ratio * num_train) < num_train:
@@ -158,7 +158,7 @@ def _check_subsets(ratios: Sequence[float], dataset: ImageDataset) -> None:
       )
 
 
-def _check_crop(crop: int, dataset: ImageDataset) -> None:
+def _check_crop(crop: int, dataset: Dataset) -> None:
   height, width, _ = dataset.image_shape
   if crop >= min(height, width):
     raise UsageError(
@@ -260,7 +260,7 @@ def _check_training(task: TrainingTask, listing: Listing) -> None:
 
 
 def _plan(
-  task: TrainingTask, wanted: Sequence[RunKey], missing: Sequence[RunKey], dataset: ImageDataset
+  task: TrainingTask, wanted: Sequence[RunKey], missing: Sequence[RunKey], dataset: Dataset
 ) -> str:
   ratios = ", ".join(str(ratio) for ratio in sorted({key.subset_ratio for key in wanted}))
   parameters = _architecture(task.model, dataset).parameters

@@ -2,10 +2,14 @@
 
 from image_datasets.dataset import ImageDataset, LabeledImages
 from image_datasets.errors import DatasetError
+from image_datasets.interface import Batch, Dataset, Examples
 from image_datasets.registry import dataset_path, describe_specs, is_in_data_dir, load_dataset
 
 __all__ = [
+  "Batch",
+  "Dataset",
   "DatasetError",
+  "Examples",
   "ImageDataset",
   "LabeledImages",
   "dataset_path",

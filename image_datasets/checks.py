@@ -44,8 +44,8 @@ def checked_dataset(
     DatasetError: on a wrong shape or dtype, channels before the pixels, an empty split, counts or
       shapes that disagree, labels outside 0 … num_classes - 1, or a pixel_max that is not positive.
   """
-  train_split = _labeled_images(f"{spec}: train", *train)
-  test_split = _labeled_images(f"{spec}: test", *test)
+  train_split = _labeled_images(f"{spec}: train", *train, pixel_max)
+  test_split = _labeled_images(f"{spec}: test", *test, pixel_max)
   train_shape, test_shape = (split.images.shape[1:] for split in (train_split, test_split))
   if train_shape != test_shape:
     raise DatasetError(
@@ -73,7 +73,9 @@ def checked_dataset(
   return dataclasses.replace(dataset, warnings=(*warnings, *find_doubts(dataset)))
 
 
-def _labeled_images(where: str, images: np.ndarray, labels: np.ndarray) -> LabeledImages:
+def _labeled_images(
+  where: str, images: np.ndarray, labels: np.ndarray, pixel_max: float
+) -> LabeledImages:
   """Returns one split with its channel axis, read-only."""
   _check_images(where, images)
   labels = _one_label_each(where, labels)
@@ -95,7 +97,7 @@ def _labeled_images(where: str, images: np.ndarray, labels: np.ndarray) -> Label
   labels = labels.astype(np.int64)
   images.setflags(write=False)
   labels.setflags(write=False)
-  return LabeledImages(images, labels)
+  return LabeledImages(images, labels, float(pixel_max))
 
 
 def _check_images(where: str, images: np.ndarray) -> None:

@@ -1,8 +1,11 @@
-"""What a data set is."""
+"""What a data set in memory is."""
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+
+from image_datasets.interface import Batch
 
 
 # Compared by identity: `==` on arrays has no single truth value.
@@ -15,18 +18,30 @@ class LabeledImages:
   Attributes:
     images: uint8 [n, height, width, channels].
     labels: int64 [n].
+    pixel_max: the pixel value that normalises to 1.0.
   """
 
   images: np.ndarray
   labels: np.ndarray
+  pixel_max: float = 255.0
 
   def __len__(self) -> int:
     return len(self.labels)
 
+  def batches(self, batch_size: int) -> Iterator[Batch]:
+    """Yields pixels divided by `pixel_max`, in the order of the examples."""
+    for start in range(0, len(self), batch_size):
+      images = self.images[start : start + batch_size].astype(np.float32)
+      yield Batch(np.arange(start, start + len(images)), images / np.float32(self.pixel_max))
+
+  def pictures(self, examples: Sequence[int]) -> list[np.ndarray]:
+    """Returns the pixels of a few examples."""
+    return [self.images[example] for example in examples]
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageDataset:
-  """A training set and a test set of images of one shape.
+  """A training set and a test set of images of one shape, held in memory.
 
   Attributes:
     spec: the spec that loads this data set again.
@@ -59,4 +74,4 @@ class ImageDataset:
     labels = np.concatenate([self.train.labels, self.test.labels])
     images.setflags(write=False)
     labels.setflags(write=False)
-    return LabeledImages(images, labels)
+    return LabeledImages(images, labels, self.pixel_max)

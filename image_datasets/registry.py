@@ -5,8 +5,8 @@ import difflib
 from collections.abc import Callable
 
 from image_datasets import cifar, digits, idx, npz, tfds
-from image_datasets.dataset import ImageDataset
 from image_datasets.errors import DatasetError
+from image_datasets.interface import Dataset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,12 +23,12 @@ class _Kind:
 
   usage: str
   summary: str
-  load: Callable[[str, str | None], ImageDataset]
+  load: Callable[[str, str | None], Dataset]
   is_path: bool = False
   is_in_data_dir: bool = False
 
 
-def _path_kind(usage: str, summary: str, load: Callable[[str], ImageDataset]) -> _Kind:
+def _path_kind(usage: str, summary: str, load: Callable[[str], Dataset]) -> _Kind:
   return _Kind(usage, summary, lambda path, _: load(path), is_path=True)
 
 
@@ -49,8 +49,8 @@ _KINDS = {
 }
 
 
-def load_dataset(spec: str, data_dir: str | None = None) -> ImageDataset:
-  """Loads the data set that a spec names, whole, into memory.
+def load_dataset(spec: str, data_dir: str | None = None) -> Dataset:
+  """Loads the data set that a spec names.
 
   Example:
     >>> dataset = load_dataset("digits")

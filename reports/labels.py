@@ -3,10 +3,10 @@
 import numpy as np
 
 from reports.columns import ReportError
-from reports.pictures import LabeledImages
+from reports.pictures import Examples
 
 
-def labels_of(examples: np.ndarray, dataset_split: LabeledImages, where: str) -> np.ndarray:
+def labels_of(examples: np.ndarray, dataset_split: Examples, where: str) -> np.ndarray:
   """Returns the data set's labels of `examples`, int `[rows]`.
 
   Args:

@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import io
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -16,19 +17,18 @@ _LOSSLESS_SIDE = 48
 _REDUCED_SIDE = 80
 
 
-class LabeledImages(Protocol):
+class Examples(Protocol):
   """One split of a data set."""
-
-  @property
-  def images(self) -> np.ndarray:
-    """Uint8 `[n, height, width, channels]`."""
 
   @property
   def labels(self) -> np.ndarray:
     """Int64 `[n]`."""
 
+  def pictures(self, examples: Sequence[int]) -> list[np.ndarray]:
+    """Images of a few examples, uint8 `[height, width, channels]`; no others are read."""
 
-class ImageDataset(Protocol):
+
+class Dataset(Protocol):
   """What the report needs of a data set."""
 
   @property
@@ -36,11 +36,11 @@ class ImageDataset(Protocol):
     """The data set's name."""
 
   @property
-  def train(self) -> LabeledImages:
+  def train(self) -> Examples:
     """Training examples, by index."""
 
   @property
-  def test(self) -> LabeledImages:
+  def test(self) -> Examples:
     """Test examples, by index."""
 
   @property
@@ -68,7 +68,7 @@ class Picture:
 class Gallery:
   """Makes pictures of a data set's examples."""
 
-  def __init__(self, dataset: ImageDataset):
+  def __init__(self, dataset: Dataset):
     self._dataset = dataset
 
   def training(self, example: int, score: float, error: float = np.nan) -> Picture:
@@ -85,9 +85,9 @@ class Gallery:
     return names[label] if 0 <= label < len(names) else str(label)
 
   def _picture(
-    self, examples: LabeledImages, split: str, example: int, score: float, error: float
+    self, examples: Examples, split: str, example: int, score: float, error: float
   ) -> Picture:
-    image = examples.images[example]
+    (image,) = examples.pictures([example])
     label = self.class_name(int(examples.labels[example]))
     source = data_uri(image, self._dataset.pixel_max)
     return Picture(source, split, int(example), label, score, error, _is_small(image))

@@ -13,14 +13,14 @@ from reports import sections, text
 from reports.columns import read_columns, take
 from reports.findings import expected_by_chance
 from reports.labels import labels_of
-from reports.pictures import Gallery, ImageDataset
+from reports.pictures import Dataset, Gallery
 
 # The threshold of Feldman & Zhang 2020, if the manifest names none.
 _MIN_MEMORIZATION = 0.25
 
 
 def render_report(
-  tables: Mapping[str, pa.Table], manifest: Mapping[str, Any], dataset: ImageDataset
+  tables: Mapping[str, pa.Table], manifest: Mapping[str, Any], dataset: Dataset
 ) -> str:
   """Returns the report as one HTML document that loads nothing from elsewhere.
 

@@ -17,7 +17,7 @@ from beam_pipelines.launch.progress import show_progress
 from beam_pipelines.storage.runs.judgement import WantedCheckpoint
 from files import scratch
 from files.errors import UsageError
-from image_datasets import ImageDataset
+from image_datasets import Dataset
 
 if TYPE_CHECKING:
   from beam_pipelines.transforms.evaluate_checkpoints import EvaluateCheckpoints, Evaluation
@@ -90,7 +90,7 @@ def scratch_directory(options: PipelineOptions) -> Iterator[str]:
     files.delete_directory(directory)
 
 
-def asked_evaluation(args: argparse.Namespace, dataset: ImageDataset | None) -> Evaluation:
+def asked_evaluation(args: argparse.Namespace, dataset: Dataset | None) -> Evaluation:
   """Returns the evaluation that the flags ask for.
 
   Raises:
@@ -114,7 +114,7 @@ def asked_evaluation(args: argparse.Namespace, dataset: ImageDataset | None) -> 
   )
 
 
-def describe_weights(model: str, dataset: ImageDataset) -> Mapping[str, VariableSpec]:
+def describe_weights(model: str, dataset: Dataset) -> Mapping[str, VariableSpec]:
   """Returns what checkpoints of an architecture for a data set hold, by key.
 
   Raises:

@@ -33,7 +33,7 @@ from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.pack_runs import choose_block_size
 from beam_pipelines.transforms.select_pairs import PairSelection
 from files.errors import UsageError
-from image_datasets import ImageDataset, load_dataset
+from image_datasets import Dataset, load_dataset
 
 if TYPE_CHECKING:
   from beam_pipelines.transforms.evaluate_checkpoints import Evaluation
@@ -202,7 +202,7 @@ def _selection(args: argparse.Namespace) -> PairSelection:
   return PairSelection(args.min_influence, args.min_memorization, pairs == "same_class", args.top_k)
 
 
-def _labels(dataset: ImageDataset | None) -> Labels:
+def _labels(dataset: Dataset | None) -> Labels:
   if dataset is None:
     return Labels(None, None)
   smallest = np.min_scalar_type(dataset.num_classes)  # the labels travel with the job description

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, cast
 
 import apache_beam as beam
 import numpy as np
@@ -25,7 +25,7 @@ from beam_pipelines.transforms.fetch_checkpoints import FetchedRun, fetch_run
 from beam_pipelines.transforms.read_outcomes import OUTCOMES, SKIPPED
 from beam_pipelines.transforms.skip_runs import skip
 from files.read_ahead import map_ahead
-from image_datasets import load_dataset
+from image_datasets import ImageDataset, load_dataset
 from models import Architecture, CheckpointError, Evaluator, VariableSpec
 
 NAMESPACE = "EvaluateCheckpoints"
@@ -123,7 +123,7 @@ class _CheckpointHandler(ModelHandler[RunDirectory, RunOutcome | Skipped, _Loade
       # Otherwise each process times convolution algorithms anew, and may choose others.
       tf.config.experimental.enable_op_determinism()
     asked = self._evaluation
-    dataset = load_dataset(asked.dataset, asked.data_dir)
+    dataset = cast(ImageDataset, load_dataset(asked.dataset, asked.data_dir))
     examples = dataset.all_examples
     evaluator = Evaluator(
       asked.model,

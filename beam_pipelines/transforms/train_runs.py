@@ -6,7 +6,7 @@ import dataclasses
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import apache_beam as beam
 import numpy as np
@@ -17,7 +17,7 @@ from beam_pipelines.storage.runs import aux_arrays
 from beam_pipelines.storage.runs.outcome import RunOutcome
 from beam_pipelines.storage.runs.run_place import AUX_ARRAYS, CHECKPOINTS, RunKey
 from files import scratch
-from image_datasets import load_dataset
+from image_datasets import ImageDataset, load_dataset
 from models.hyper_parameters import HyperParameters
 
 _ATTEMPTS = 3
@@ -99,7 +99,7 @@ class _Workshop:
     from models.evaluator import Evaluator
     from models.trainer import Trainer
 
-    dataset = load_dataset(task.dataset, task.data_dir)
+    dataset = cast(ImageDataset, load_dataset(task.dataset, task.data_dir))
     self._num_train = len(dataset.train)
     self._epochs = task.hyper_parameters.epochs
     self._trainer = Trainer(

@@ -17,6 +17,9 @@ class Split:
   images: np.ndarray
   labels: np.ndarray
 
+  def pictures(self, examples):
+    return [self.images[example] for example in examples]
+
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
