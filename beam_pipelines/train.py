@@ -112,6 +112,7 @@ def _parser() -> command.Parser:
   add("--crop", type=int, default=defaults.crop, help="random crops: pixels of padding, 0 for none")
   add("--flip", action="store_true", help="random horizontal flips")
   add("--precision", choices=PRECISIONS, default=defaults.precision, help="of matrix products")
+  add("--no_margins", action="store_true", help="record only which examples are correct")
   add("--stack", type=int, help="runs trained in one graph (default: by model and data size)")
   add_gpu_flags(parser, "train")
   add("--dry_run", action="store_true", help="print what would be done and its size, do nothing")
@@ -142,6 +143,7 @@ def _task(args: argparse.Namespace, dataset: Dataset) -> TrainingTask:
     seed=args.seed,
     stack=args.stack or default_stack(_architecture(args.model, dataset)),
     hyper_parameters=hyper_parameters,
+    margins=not args.no_margins,
   )
 
 
@@ -265,7 +267,7 @@ def _plan(
   ratios = ", ".join(str(ratio) for ratio in sorted({key.subset_ratio for key in wanted}))
   parameters = _architecture(task.model, dataset).parameters
   num_examples = len(dataset.train) + len(dataset.test)
-  run_bytes = 4 * parameters + 10 * num_examples
+  run_bytes = 4 * parameters + (14 if task.margins else 10) * num_examples
   return (
     f"{len(wanted):,} runs of {task.model} ({parameters:,} variables) on {task.dataset} at ratios "
     f"{ratios}: {len(wanted) - len(missing):,} complete, {len(missing):,} to train, "

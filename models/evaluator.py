@@ -2,12 +2,14 @@
 
 import math
 import threading
+from typing import NamedTuple
 
 import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
 from models.architecture import Architecture
+from models.margins import margins as margins_of
 from models.precision import PRECISIONS
 from models.registry import ModelError
 from models.weights import Weights, assign
@@ -17,6 +19,19 @@ _PIXELS_PER_BATCH = {"CPU": 1 << 21, "CPU, convolutions": 1 << 17, "GPU": 1 << 2
 
 # `snt.custom_variable_getter` swaps a method of Sonnet's classes while a trace runs.
 _TRACE_LOCK = threading.Lock()
+
+
+class Predictions(NamedTuple):
+  """What a checkpoint makes of the examples.
+
+  Attributes:
+    correct: bool [n], whether each example's largest logit is at its label.
+    margins: float32 [n], its `models.margins.margins` in nats, of the same logits; None if the
+      evaluator was not asked for them.
+  """
+
+  correct: np.ndarray
+  margins: np.ndarray | None
 
 
 class Evaluator:
@@ -44,6 +59,7 @@ class Evaluator:
     precision: "float32", or "bfloat16" for matrix products and convolutions on bfloat16 weights
       and activations (normalisation statistics and logits stay float32).
     xla: compiles the sweep with XLA.
+    margins: whether `predict` gives margins, too.
 
   Raises:
     ModelError: if the architecture does not exist or an argument is unusable.
@@ -60,6 +76,7 @@ class Evaluator:
     batch_size: int | None = None,
     precision: str = "float32",
     xla: bool = False,
+    margins: bool = False,
   ):
     _check_arguments(images, labels, pixel_max, batch_size, precision)
     self._num_examples, *image_shape = images.shape
@@ -75,6 +92,7 @@ class Evaluator:
     self._images = tf.constant(np.resize(images, (padded, *image_shape)))
     self._labels = tf.constant(np.resize(labels, padded))
     self._forward = self._forward_bfloat16 if precision == "bfloat16" else self._forward_float32
+    self._margins = margins
     with _TRACE_LOCK:
       self._sweep = tf.function(
         self._sweep_batches, jit_compile=xla, autograph=False
@@ -90,25 +108,39 @@ class Evaluator:
     Raises:
       CheckpointError: if keys, shapes or dtypes of `weights` are not the architecture's.
     """
+    return self.predict(weights).correct
+
+  def predict(self, weights: Weights) -> Predictions:
+    """Returns what `correct` returns, and margins if the evaluator was asked for them.
+
+    Args:
+      weights: as for `correct`.
+
+    Raises:
+      CheckpointError: as for `correct`.
+    """
     with self._lock:
       assign(self._variables, weights)
-      return self._sweep().numpy()
+      correct, *margins = (values.numpy() for values in self._sweep())
+    return Predictions(correct, *(margins or [None]))
 
-  def _sweep_batches(self) -> tf.Tensor:
-    correct = tf.map_fn(
-      self._correct_in_batch,
+  def _sweep_batches(self) -> list[tf.Tensor]:
+    batches = tf.map_fn(
+      self._predict_batch,
       tf.range(self._batches) * self._batch_size,
-      fn_output_signature=tf.bool,
+      fn_output_signature=[tf.bool, tf.float32] if self._margins else [tf.bool],
       # Several batches at once would only compete for the same cores and memory.
       parallel_iterations=1,
     )
-    return tf.reshape(correct, [-1])[: self._num_examples]
+    return [tf.reshape(values, [-1])[: self._num_examples] for values in batches]
 
-  def _correct_in_batch(self, start: tf.Tensor) -> tf.Tensor:
+  def _predict_batch(self, start: tf.Tensor) -> list[tf.Tensor]:
     size = [self._batch_size, *self._images.shape[1:]]
     pixels = tf.slice(self._images, [start, 0, 0, 0], size)
     logits = self._forward(tf.cast(pixels, tf.float32) / self._pixel_max)
-    return tf.argmax(logits, axis=1) == tf.slice(self._labels, [start], [self._batch_size])
+    labels = tf.slice(self._labels, [start], [self._batch_size])
+    correct = tf.argmax(logits, axis=1) == labels
+    return [correct, margins_of(logits, labels)] if self._margins else [correct]
 
   def _forward_float32(self, images: tf.Tensor) -> tf.Tensor:
     return self._module(images, is_training=False)

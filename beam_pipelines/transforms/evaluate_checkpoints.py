@@ -20,7 +20,7 @@ from apache_beam.pvalue import TaggedOutput
 import files
 from beam_pipelines.storage.runs.experiment import RunDirectory, Skipped
 from beam_pipelines.storage.runs.judgement import UnusableRunError, WantedCheckpoint
-from beam_pipelines.storage.runs.outcome import RunOutcome
+from beam_pipelines.storage.runs.outcome import Margins, RunOutcome
 from beam_pipelines.transforms.fetch_checkpoints import FetchedRun, fetch_run
 from beam_pipelines.transforms.read_outcomes import OUTCOMES, SKIPPED
 from beam_pipelines.transforms.skip_runs import skip
@@ -52,6 +52,7 @@ class Evaluation:
     xla: whether XLA compiles the evaluation.
     batch_size: most images in one forward pass; None chooses it by image size and device.
     checkpoint: which checkpoint of a run; None: the only one.
+    margins: whether outcomes have margins, too.
   """
 
   dataset: str
@@ -61,6 +62,7 @@ class Evaluation:
   xla: bool = False
   batch_size: int | None = None
   checkpoint: WantedCheckpoint = None
+  margins: bool = False
 
 
 @dataclasses.dataclass
@@ -134,6 +136,7 @@ class _CheckpointHandler(ModelHandler[RunDirectory, RunOutcome | Skipped, _Loade
       batch_size=asked.batch_size,
       precision=asked.precision,
       xla=asked.xla,
+      margins=asked.margins,
     )
     architecture = Architecture(asked.model, dataset.num_classes, dataset.image_shape)
     return _LoadedEvaluator(evaluator, architecture.specs, len(dataset.train))
@@ -173,11 +176,12 @@ class _CheckpointHandler(ModelHandler[RunDirectory, RunOutcome | Skipped, _Loade
       return skip(run.path, error)
     with model.lock:
       started = time.perf_counter()
-      correct = model.evaluator.correct(fetched.weights)
+      correct, margins = model.evaluator.predict(fetched.weights)
       finished = time.perf_counter()
     self._measure(fetched, len(correct), waiting=started - asked, forward=finished - started)
     train_correct, test_correct = np.split(correct, [model.num_train])
-    return RunOutcome.pack(run.key, fetched.in_subset, train_correct, test_correct)
+    of_sets = None if margins is None else Margins(*np.split(margins, [model.num_train]))
+    return RunOutcome.pack(run.key, fetched.in_subset, train_correct, test_correct, of_sets)
 
   def _measure(self, fetched: FetchedRun, images: int, waiting: float, forward: float) -> None:
     self._checkpoints.inc()

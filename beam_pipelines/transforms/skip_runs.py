@@ -10,6 +10,7 @@ from beam_pipelines.storage.runs.judgement import UnusableRunError, WayOut
 _FLAGS = {
   WayOut.CHOOSE_CHECKPOINT: "--checkpoint=latest or --checkpoint=EPOCH chooses one",
   WayOut.NAME_DATASET: "--dataset names it",
+  WayOut.EVALUATE_CHECKPOINTS: "--source=checkpoints finds them anew",
 }
 
 

@@ -14,7 +14,7 @@ from apache_beam.utils.shared import Shared
 
 import files
 from beam_pipelines.storage.runs import aux_arrays
-from beam_pipelines.storage.runs.outcome import RunOutcome
+from beam_pipelines.storage.runs.outcome import Margins, RunOutcome
 from beam_pipelines.storage.runs.run_place import AUX_ARRAYS, CHECKPOINTS, RunKey
 from files import scratch
 from image_datasets import ImageDataset, load_dataset
@@ -35,6 +35,7 @@ class TrainingTask:
     seed: with the subset ratio and run id, it determines everything random about a run.
     stack: runs trained in one graph.
     hyper_parameters: see `models.HyperParameters`.
+    margins: whether runs record margins, too.
   """
 
   experiment: str
@@ -44,6 +45,7 @@ class TrainingTask:
   seed: int
   stack: int
   hyper_parameters: HyperParameters
+  margins: bool = True
 
 
 @dataclasses.dataclass
@@ -119,6 +121,7 @@ class _Workshop:
       examples.labels,
       num_classes=dataset.num_classes,
       pixel_max=dataset.pixel_max,
+      margins=task.margins,
     )
     architecture = Architecture(task.model, dataset.num_classes, dataset.image_shape)
     self._writer = CheckpointWriter(architecture)
@@ -129,7 +132,7 @@ class _Workshop:
     with self._lock:  # a trainer holds the weights of one chunk at a time
       trained_runs = self._trainer.train([(key.subset_ratio, key.run) for key in chunk])
     for trained in trained_runs:
-      correct = self._evaluator.correct(trained.weights)
+      correct, margins = self._evaluator.predict(trained.weights)
       in_subset = np.zeros(self._num_train, bool)
       in_subset[trained.subset] = True
       outcome = RunOutcome.pack(
@@ -137,6 +140,7 @@ class _Workshop:
         in_subset,
         correct[: self._num_train],
         correct[self._num_train :],
+        None if margins is None else Margins(*np.split(margins, [self._num_train])),
       )
       with scratch.local_directory() as directory:
         prefix = self._writer.write(

@@ -78,6 +78,29 @@ def test_the_recorded_outcome_is_that_of_the_checkpoint(trained):
   assert np.array_equal(evaluator.correct(weights), np.concatenate([train_correct, test_correct]))
 
 
+def test_the_recorded_margins_are_those_of_the_checkpoint(trained):
+  digits = load_dataset("digits")
+  evaluator = Evaluator(
+    "mlp",
+    digits.all_examples.images,
+    digits.all_examples.labels,
+    num_classes=10,
+    pixel_max=digits.pixel_max,
+    margins=True,
+  )
+  run = list_runs(str(trained)).runs[7]
+  weights = read_weights(f"{run.path}/checkpoints/ckpt-1", Architecture("mlp", 10, (8, 8, 1)).specs)
+  recorded = aux_arrays.decode(run.key, aux_arrays.fetch(run), with_margins=True).margins
+  assert np.array_equal(evaluator.predict(weights).margins, np.concatenate(recorded))
+
+
+def test_margins_can_be_left_out(tmp_path, trained):
+  assert _train(tmp_path, "--ratios=0.7", "--runs=0:1", "--no_margins") == 0
+  assert _outcomes(tmp_path) == {RunKey(0.7, 0): _outcomes(trained)[RunKey(0.7, 0)]}
+  with np.load(tmp_path / "0.7" / "0" / "aux_arrays.npz") as arrays:
+    assert not [name for name in arrays if name.startswith("margin")]
+
+
 def test_checkpoints_hold_epoch_and_step(trained):
   variables = dict(tf.train.list_variables(f"{trained}/0.7/0/checkpoints/ckpt-1"))
   assert variables["epoch/.ATTRIBUTES/VARIABLE_VALUE"] == []
@@ -92,7 +115,11 @@ def test_checkpoints_hold_epoch_and_step(trained):
 def test_recorded_arrays_have_the_published_names(trained):
   with np.load(f"{trained}/0.5/3/aux_arrays.npz") as arrays:
     assert set(arrays) == {
-      *(f"{kind}_{split}" for kind in ("correctness", "index") for split in aux_arrays.SPLITS),
+      *(
+        f"{kind}_{split}"
+        for kind in ("correctness", "index", "margin")
+        for split in aux_arrays.SPLITS
+      ),
       "subsample_idx",
       "training_loss",
     }
@@ -162,7 +189,7 @@ def test_dry_run_changes_nothing(tmp_path, capsys):
   assert not (tmp_path / "runs").exists()
   out = capsys.readouterr().out
   assert out.startswith("200 runs of mlp (167,178 variables) on digits at ratios 0.7: 0 complete")
-  assert "about 137.3 MB" in out
+  assert "about 138.8 MB" in out
 
 
 def test_dry_run_estimates_the_size_well(trained, capsys):

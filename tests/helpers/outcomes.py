@@ -4,7 +4,7 @@ import numpy as np
 
 import files
 from beam_pipelines.storage.runs import aux_arrays
-from beam_pipelines.storage.runs.outcome import RunOutcome
+from beam_pipelines.storage.runs.outcome import Margins, RunOutcome
 from beam_pipelines.storage.runs.run_place import RunKey
 from image_datasets import load_dataset
 
@@ -25,6 +25,17 @@ def make_outcomes(subset_ratio, runs, seed=0, num_train=NUM_TRAIN, num_test=NUM_
     key = RunKey(subset_ratio, run)
     outcomes.append(RunOutcome.pack(key, in_subset, train_correct, test_correct))
   return outcomes
+
+
+def add_margins(outcomes, seed=0):
+  """Gives outcomes margins that go with their bits: positive where they are correct."""
+  with_margins = []
+  for outcome in outcomes:
+    rng = np.random.default_rng([seed, outcome.key.run, round(1000 * outcome.key.subset_ratio)])
+    in_subset, *correct = outcome.unpack()
+    margins = [rng.gamma(2, 2, len(bits)) * np.where(bits, 1, -0.5) for bits in correct]
+    with_margins.append(RunOutcome.pack(outcome.key, in_subset, *correct, Margins(*margins)))
+  return with_margins
 
 
 def write_experiment(experiment, outcomes, training_loss=None):

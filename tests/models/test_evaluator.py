@@ -58,6 +58,39 @@ def test_correct_is_what_scikit_learn_predicts(trained, batch_size):
   np.testing.assert_array_equal(correct, predicted == LABELS[:count])
 
 
+@pytest.mark.parametrize("batch_size", [None, 100, 1797])
+@pytest.mark.parametrize("xla", [False, True])
+def test_margins_are_the_log_odds_of_the_probabilities_of_scikit_learn(trained, batch_size, xla):
+  classifier, weights = trained
+  evaluator = make_evaluator(batch_size=batch_size, xla=xla, margins=True)
+
+  correct, margins = evaluator.predict(weights)
+
+  of_label = classifier.predict_proba(IMAGES.reshape(len(IMAGES), -1) / 16)[range(1797), LABELS]
+  assert margins.dtype == np.float32
+  np.testing.assert_allclose(margins, np.log(of_label / (1 - of_label)), rtol=1e-4, atol=1e-4)
+  np.testing.assert_array_equal(correct, make_evaluator(batch_size=batch_size).correct(weights))
+
+
+def test_margins_are_only_computed_on_request(trained):
+  assert make_evaluator().predict(trained[1]).margins is None
+
+
+def test_mixed_precision_leaves_margins_to_float32_logits():
+  weights = {
+    key: np.zeros(spec.shape, np.float32)
+    for key, spec in Architecture("mlp", 10, IMAGES.shape[1:]).specs.items()
+  }
+  weights["model/_mlp/_layers/2/b"][:2] = 1, 1.001  # which bfloat16 does not tell apart
+
+  correct, margins = make_evaluator(precision="bfloat16", margins=True).predict(weights)
+
+  of_0 = 1 - np.log(np.e + 8)
+  np.testing.assert_allclose(margins[LABELS == 0], of_0, rtol=1e-6)
+  np.testing.assert_allclose(margins[LABELS == 1], of_0, rtol=1e-6)
+  np.testing.assert_array_equal(correct, LABELS == 0)
+
+
 def test_convolutions_evaluate_as_the_module_itself():
   weights = draw_weights(0, "small_inception")
   module = build_model("small_inception", 10)

@@ -11,7 +11,7 @@ import numpy as np
 
 import files
 from beam_pipelines.storage.runs.experiment import RunDirectory
-from beam_pipelines.storage.runs.outcome import RunOutcome
+from beam_pipelines.storage.runs.outcome import Margins, RunOutcome
 from beam_pipelines.storage.runs.run_place import AUX_ARRAYS, LARGEST_AUX_BYTES, RunKey
 from estimators import mark_members
 from files.npz import NpzError, read_arrays
@@ -23,6 +23,7 @@ _PACKED_FACTOR = 32
 _ALWAYS_BYTES = 1 << 24
 
 _SUBSET = "subsample_idx"
+_MARGINS = tuple(f"margin_{split}" for split in SPLITS)
 _ARRAYS = (*(f"{kind}_{split}" for kind in ("correctness", "index") for split in SPLITS), _SUBSET)
 
 
@@ -30,19 +31,24 @@ class AuxArraysError(ValueError):
   """The arrays of a run do not describe an outcome; the message says what is wrong."""
 
 
+class NoMarginsError(AuxArraysError):
+  """The arrays of a run describe an outcome without margins."""
+
+
 @contextmanager
 def _naming_the_file() -> Iterator[None]:
   try:
     yield
   except AuxArraysError as error:
-    raise AuxArraysError(f"{AUX_ARRAYS} {error}") from error
+    raise type(error)(f"{AUX_ARRAYS} {error}") from error
 
 
 def encode(outcome: RunOutcome, training_loss: float | None = None) -> bytes:
   """Returns the content of the `aux_arrays.npz` that records an outcome.
 
-  `index_*` and `subsample_idx` are int32 in ascending order, `correctness_*` bool. A training loss
-  becomes one more array, `training_loss`, float64 [].
+  `index_*` and `subsample_idx` are int32 in ascending order, `correctness_*` bool. Margins, if the
+  outcome has any, become `margin_*`, float32 and aligned with `index_*`; a training loss becomes
+  `training_loss`, float64 [].
   """
   in_subset, train_correct, test_correct = outcome.unpack()
   train = np.flatnonzero(in_subset).astype(np.int32)
@@ -50,6 +56,9 @@ def encode(outcome: RunOutcome, training_loss: float | None = None) -> bytes:
   extras: dict[str, Any] = {}
   if training_loss is not None:
     extras["training_loss"] = np.float64(training_loss)
+  if margins := outcome.margins:
+    of_splits = (margins.train[train], margins.train[removed], margins.test)
+    extras.update(zip(_MARGINS, of_splits, strict=True))
   buffer = io.BytesIO()
   np.savez(
     buffer,
@@ -66,7 +75,7 @@ def encode(outcome: RunOutcome, training_loss: float | None = None) -> bytes:
 
 
 @_naming_the_file()
-def decode(key: RunKey, content: bytes) -> RunOutcome:
+def decode(key: RunKey, content: bytes, *, with_margins: bool = False) -> RunOutcome:
   """Returns the outcome that an `aux_arrays.npz` records.
 
   The order of the entries inside the file's arrays does not matter, nor what other arrays it holds:
@@ -75,13 +84,16 @@ def decode(key: RunKey, content: bytes) -> RunOutcome:
   Args:
     key: the run that the file belongs to.
     content: the file.
+    with_margins: whether margins are needed; otherwise they are not looked at either, and the
+      outcome has none.
 
   Raises:
+    NoMarginsError: there are no margins, but they are needed.
     AuxArraysError: the file is truncated, damaged, too large or no npz, an array is missing or
       holds no numbers, lengths disagree, an index is out of range or there twice, correctness is
-      not 0 or 1, or `subsample_idx` and `index_train` are different sets.
+      not 0 or 1, a margin is not finite, or `subsample_idx` and `index_train` are different sets.
   """
-  arrays = _load(content, _ARRAYS)
+  arrays = _load(content, (*_ARRAYS, *_MARGINS) if with_margins else _ARRAYS)
   index = {split: _read_index(arrays, f"index_{split}") for split in SPLITS}
   for split in SPLITS:
     entries = len(_read_array(arrays, f"correctness_{split}"))
@@ -109,7 +121,8 @@ def decode(key: RunKey, content: bytes) -> RunOutcome:
   train_correct[index["removed"]] = correct["removed"]
   test_correct = np.empty(len(index["test"]), bool)
   test_correct[index["test"]] = correct["test"]
-  return RunOutcome.pack(key, in_subset, train_correct, test_correct)
+  margins = _read_margins(arrays, index) if with_margins else None
+  return RunOutcome.pack(key, in_subset, train_correct, test_correct, margins)
 
 
 def read(run: RunDirectory) -> RunOutcome:
@@ -202,6 +215,34 @@ def _read_correctness(arrays: dict[str, np.ndarray], split: str) -> np.ndarray:
   if not (bits | (values == 0)).all():
     raise AuxArraysError(f"{name} holds values other than 0 and 1")
   return bits
+
+
+def _read_margins(arrays: dict[str, np.ndarray], index: dict[str, np.ndarray]) -> Margins:
+  if not any(name in arrays for name in _MARGINS):
+    raise NoMarginsError(f"records no margins: it has no array {_MARGINS[0]}")
+  margin = {split: _read_margin(arrays, split, len(index[split])) for split in SPLITS}
+  train = np.empty(len(index["train"]) + len(index["removed"]), np.float32)
+  train[index["train"]] = margin["train"]
+  train[index["removed"]] = margin["removed"]
+  test = np.empty(len(index["test"]), np.float32)
+  test[index["test"]] = margin["test"]
+  return Margins(train, test)
+
+
+def _read_margin(arrays: dict[str, np.ndarray], split: str, entries: int) -> np.ndarray:
+  name = f"margin_{split}"
+  values = _read_array(arrays, name)
+  if len(values) != entries:
+    raise AuxArraysError(
+      f"{name} has {len(values):,} entries and index_{split} {entries:,}: they must agree"
+    )
+  if values.dtype.kind != "f":
+    raise AuxArraysError(f"{name} is {values.dtype}: it must hold floats")
+  with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+    margins = values.astype(np.float32)
+  if not np.isfinite(margins).all():
+    raise AuxArraysError(f"{name} holds values that are not finite")
+  return margins
 
 
 def _read_index(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Whether a run can be used, and why not: the one judgement that every command takes and shows.
 
-From recorded outcomes a run needs arrays that `aux_arrays.decode` takes, of the sizes of the data
-set or of the other runs. From checkpoints it needs its subset and one whole checkpoint. From either
-it must be complete, and must not have diverged in training.
+From recorded outcomes a run needs arrays that `aux_arrays.decode` takes, with margins where those
+are scored, of the sizes of the data set or of the other runs. From checkpoints it needs its subset
+and one whole checkpoint. From either it must be complete, and must not have diverged in training.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class WayOut(enum.Enum):
 
   CHOOSE_CHECKPOINT = enum.auto()
   NAME_DATASET = enum.auto()
+  EVALUATE_CHECKPOINTS = enum.auto()
 
 
 class UnusableRunError(ValueError):
@@ -101,14 +102,21 @@ def fetch_many(
       yield run, DivergedRunError(reason) if diverged else fetched
 
 
-def read_outcome(run: RunDirectory, content: bytes) -> RunOutcome:
+def read_outcome(run: RunDirectory, content: bytes, *, with_margins: bool = False) -> RunOutcome:
   """Returns the recorded outcome of a run, from what `fetch_arrays` returns.
+
+  Args:
+    run: the run.
+    content: its arrays.
+    with_margins: as for `aux_arrays.decode`.
 
   Raises:
     UnusableRunError: the arrays are not as `aux_arrays.decode` wants them.
   """
   try:
-    return aux_arrays.decode(run.key, content)
+    return aux_arrays.decode(run.key, content, with_margins=with_margins)
+  except aux_arrays.NoMarginsError as error:
+    raise UnusableRunError(str(error), WayOut.EVALUATE_CHECKPOINTS) from error
   except aux_arrays.AuxArraysError as error:
     raise UnusableRunError(str(error)) from error
 

@@ -1,4 +1,4 @@
-"""The outcome of a run as packed bits: what it saw, and what it classifies correctly."""
+"""The outcome of a run: what it saw, what it classifies correctly and, if known, by what margin."""
 
 from __future__ import annotations
 
@@ -19,9 +19,24 @@ class Accuracies(NamedTuple):
   test: float | None
 
 
+class Margins(NamedTuple):
+  """By how much each example is classified correctly, in nats; negative where it is not.
+
+  log p_y − log Σ_{k≠y} p_k, the log-odds of the label: its logistic function is the probability of
+  the label.
+
+  Attributes:
+    train: float32 [num_train].
+    test: float32 [num_test].
+  """
+
+  train: np.ndarray
+  test: np.ndarray
+
+
 @dataclasses.dataclass(frozen=True)
 class RunOutcome:
-  """Everything that the scores need of one run: 8 KB for 60,000 examples.
+  """Everything that the scores need of one run: 8 KB for 60,000 examples, with margins 250 KB.
 
   Bits are packed along the examples by `estimators.bits.pack_examples`.
 
@@ -32,6 +47,9 @@ class RunOutcome:
     in_subset: ceil(num_train / 8) bytes; bit i: training example i was in the run's subset.
     train_correct: ceil(num_train / 8) bytes; bit i: training example i is classified correctly.
     test_correct: ceil(num_test / 8) bytes; bit j: test example j is classified correctly.
+    train_margin: 4 · num_train bytes, little-endian float32 in the order of the training examples;
+      None if the margins are not known, or were not asked for.
+    test_margin: 4 · num_test bytes, likewise of the test examples; None where `train_margin` is.
   """
 
   key: RunKey
@@ -40,12 +58,19 @@ class RunOutcome:
   in_subset: bytes
   train_correct: bytes
   test_correct: bytes
+  train_margin: bytes | None = None
+  test_margin: bytes | None = None
 
   @classmethod
   def pack(
-    cls, key: RunKey, in_subset: np.ndarray, train_correct: np.ndarray, test_correct: np.ndarray
+    cls,
+    key: RunKey,
+    in_subset: np.ndarray,
+    train_correct: np.ndarray,
+    test_correct: np.ndarray,
+    margins: Margins | None = None,
   ) -> RunOutcome:
-    """Packs bool arrays [num_train], [num_train] and [num_test]."""
+    """Packs bool arrays [num_train], [num_train] and [num_test], and margins of as many."""
     return cls(
       key=key,
       num_train=len(in_subset),
@@ -53,7 +78,16 @@ class RunOutcome:
       in_subset=pack_examples(in_subset).tobytes(),
       train_correct=pack_examples(train_correct).tobytes(),
       test_correct=pack_examples(test_correct).tobytes(),
+      train_margin=margins and margins.train.astype("<f4").tobytes(),
+      test_margin=margins and margins.test.astype("<f4").tobytes(),
     )
+
+  @property
+  def margins(self) -> Margins | None:
+    """The margins that `pack` takes, or None."""
+    if self.train_margin is None or self.test_margin is None:
+      return None
+    return Margins(np.frombuffer(self.train_margin, "<f4"), np.frombuffer(self.test_margin, "<f4"))
 
   def unpack(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns the three bool arrays that `pack` takes."""

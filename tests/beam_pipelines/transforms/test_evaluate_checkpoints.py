@@ -1,7 +1,9 @@
+import dataclasses
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
 import apache_beam as beam
+import numpy as np
 import pytest
 from apache_beam.metrics.metric import MetricsFilter
 
@@ -49,6 +51,18 @@ def test_evaluates_good_runs_and_names_bad_ones(tmp_path, temporary):
     assert "\n" not in skipped[path]
     assert str(temporary) not in skipped[path]
   assert not list(temporary.glob("heldout-*"))
+
+
+def test_margins_come_with_the_same_bits_on_request(experiment):
+  path, outcomes = experiment
+  evaluation = dataclasses.replace(EVALUATION, margins=True)
+  evaluated = run_eagerly(EvaluateCheckpoints(evaluation), list_runs(str(path)).runs[:3])
+  for outcome, expected in zip(_sorted(evaluated["outcomes"]), outcomes, strict=False):
+    assert dataclasses.replace(outcome, train_margin=None, test_margin=None) == expected
+    _, *correct = outcome.unpack()
+    for bits, margins in zip(correct, outcome.margins, strict=True):
+      assert bits[margins > 0].all()
+      assert np.isfinite(margins).all()
 
 
 @pytest.mark.parametrize("repetition", range(5))

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_pipelines.storage.runs import aux_arrays
-from beam_pipelines.storage.runs.aux_arrays import AuxArraysError
+from beam_pipelines.storage.runs.aux_arrays import AuxArraysError, NoMarginsError
 from beam_pipelines.storage.runs.experiment import list_runs
-from beam_pipelines.storage.runs.outcome import RunOutcome
+from beam_pipelines.storage.runs.outcome import Margins, RunOutcome
 from beam_pipelines.storage.runs.run_place import RunKey
 from tests.helpers.mutations import mutate
 
@@ -99,6 +99,84 @@ def test_what_is_encoded_is_decoded(data):
 def test_says_what_is_wrong(changes, message):
   with pytest.raises(AuxArraysError, match=message):
     aux_arrays.decode(KEY, _npz(_arrays(**changes)))
+
+
+def _margins(**changes):
+  """The arrays of `_arrays` with margins: of the training examples 0.5, 1.5 and −2.5."""
+  arrays = _arrays(
+    margin_train=np.array([-2.5, 0.5], np.float32),
+    margin_removed=np.array([1.5], np.float32),
+    margin_test=np.array([-0.25, 0.75], np.float32),
+  )
+  arrays.update(changes)
+  return {name: value for name, value in arrays.items() if value is not None}
+
+
+def test_margins_are_read_where_they_are_needed():
+  content = _npz(_margins())
+  outcome = aux_arrays.decode(KEY, content, with_margins=True)
+  assert outcome.margins.train.dtype == outcome.margins.test.dtype == np.float32
+  assert outcome.margins.train.tolist() == [0.5, 1.5, -2.5]
+  assert outcome.margins.test.tolist() == [0.75, -0.25]
+  assert outcome == dataclasses.replace(
+    aux_arrays.decode(KEY, content),
+    train_margin=outcome.train_margin,
+    test_margin=outcome.test_margin,
+  )
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", ">f4"])
+def test_margins_may_be_of_any_float_type(dtype):
+  arrays = {
+    name: value.astype(dtype) if name.startswith("margin") else value
+    for name, value in _margins().items()
+  }
+  expected = aux_arrays.decode(KEY, _npz(_margins()), with_margins=True)
+  assert aux_arrays.decode(KEY, _npz(arrays), with_margins=True) == expected
+
+
+@given(st.data())
+def test_margins_that_are_encoded_are_decoded(data):
+  num_train, num_test = data.draw(st.integers(1, 40)), data.draw(st.integers(0, 40))
+  rng = np.random.default_rng(data.draw(st.integers(0, 100)))
+  margins = Margins(*(rng.standard_normal(n).astype(np.float32) for n in (num_train, num_test)))
+  bits = [rng.random(n) < 0.5 for n in (num_train, num_train, num_test)]
+  outcome = RunOutcome.pack(KEY, *bits, margins)
+  content = aux_arrays.encode(outcome)
+  assert aux_arrays.decode(KEY, content, with_margins=True) == outcome
+  assert aux_arrays.decode(KEY, content) == RunOutcome.pack(KEY, *bits)
+  with np.load(io.BytesIO(content)) as arrays:
+    for split in ("train", "removed"):
+      expected = margins.train[arrays[f"index_{split}"]]
+      assert arrays[f"margin_{split}"].dtype == np.float32
+      assert arrays[f"margin_{split}"].tolist() == expected.tolist()
+    assert arrays["margin_test"].tolist() == margins.test.tolist()
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"margin_test": None}, "has no array margin_test"),
+    ({"margin_train": np.ones(1, "f4")}, "margin_train has 1 entries and index_train 2"),
+    ({"margin_removed": np.ones((1, 1), "f4")}, "array margin_removed has 2 dimensions"),
+    ({"margin_test": np.array([1, 2])}, "margin_test is int64: it must hold floats"),
+    ({"margin_test": np.array([1, np.nan])}, "margin_test holds values that are not finite"),
+    ({"margin_train": np.array([-np.inf, 0])}, "margin_train holds values that are not finite"),
+    ({"margin_train": np.array([1e39, 0])}, "margin_train holds values that are not finite"),
+    ({"margin_test": np.array([0, None])}, "cannot be read as npz: array margin_test is of Python"),
+  ],
+)
+def test_says_what_is_wrong_with_margins_only_where_they_are_needed(changes, message):
+  content = _npz(_margins(**changes))
+  with pytest.raises(AuxArraysError, match=f"^aux_arrays.npz {message}"):
+    aux_arrays.decode(KEY, content, with_margins=True)
+  assert aux_arrays.decode(KEY, content) == aux_arrays.decode(KEY, _npz(_arrays()))
+
+
+def test_a_run_without_margins_is_told_from_one_with_bad_margins():
+  message = "^aux_arrays.npz records no margins: it has no array margin_train$"
+  with pytest.raises(NoMarginsError, match=message):
+    aux_arrays.decode(KEY, _npz(_arrays()), with_margins=True)
 
 
 @pytest.mark.parametrize(

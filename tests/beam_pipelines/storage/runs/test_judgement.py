@@ -104,6 +104,17 @@ def test_most_runs_decide_on_the_sizes_and_a_tie_decides_nothing():
     assert error.value.way_out is WayOut.NAME_DATASET
 
 
+def test_checkpoints_are_the_way_out_of_missing_margins(tmp_path):
+  (outcome,) = make_outcomes(0.5, [0])
+  write_experiment(tmp_path, [outcome])
+  (run,) = list_runs(str(tmp_path)).runs
+  content = fetch_arrays(run)
+  assert read_outcome(run, content) == outcome
+  with pytest.raises(UnusableRunError, match="records no margins") as error:
+    read_outcome(run, content, with_margins=True)
+  assert error.value.way_out is WayOut.EVALUATE_CHECKPOINTS
+
+
 @pytest.mark.parametrize("loss", [np.nan, np.inf, -np.inf])
 def test_a_run_that_diverged_cannot_be_used(tmp_path, loss):
   write_experiment(tmp_path, make_outcomes(0.5, [0]), loss)
