@@ -56,59 +56,49 @@ class MeasureReliability(beam.PTransform):
   def expand(self, packed: dict[str, beam.PCollection]) -> beam.PCollection[RatioSummary]:
     """Compares in each block, then adds up."""
     blocks = packed[TRAIN_BLOCKS] | "Compare halves" >> beam.Map(
-      _compare_block, AsDict(packed[TEST_SETS]), AsSingleton(self.labels), self.selection
+      _compare_block, self.selection.min_memorization
     )
     return (
       {_BLOCKS: blocks, HALVES: self.halves}
       | "Gather blocks" >> beam.CoGroupByKey()
-      | "Add up" >> beam.Map(_add_up, self.selection.top_k)
+      | "Add up"
+      >> beam.Map(_add_up, AsDict(packed[TEST_SETS]), AsSingleton(self.labels), self.selection)
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class _BlockReliability:
+  """What a block adds: moments, and the training examples that may form pairs, with runs_in."""
+
   start: int
   runs: int
   curve: tuple[Moments, ...]
-  expected_false_pairs: float
+  eligible: np.ndarray
+  runs_in: np.ndarray
 
 
 def _compare_block(
-  keyed: tuple[BlockKey, PackedTrainBlock],
-  test_sets: Mapping[float, PackedTestSet],
-  labels: Labels,
-  selection: PairSelection,
+  keyed: tuple[BlockKey, PackedTrainBlock], min_memorization: float
 ) -> tuple[float, _BlockReliability]:
   (subset_ratio, start), block = keyed
   runs = len(block.runs)
+  counts = count_outcomes(block.member, block.correct, runs)
+  eligible = np.flatnonzero(reaches(counts, min_memorization))
   return subset_ratio, _BlockReliability(
     start,
     runs,
     reliability_curve(block.member, block.correct, runs, HALVES_SEED),
-    _false_pairs(start, block, test_sets[subset_ratio], labels, selection),
+    start + eligible,
+    counts.runs_in[eligible],
   )
 
 
-def _false_pairs(
-  start: int,
-  block: PackedTrainBlock,
-  test_set: PackedTestSet,
+def _add_up(
+  keyed: tuple[float, dict[str, Iterable[Any]]],
+  test_sets: Mapping[float, PackedTestSet],
   labels: Labels,
   selection: PairSelection,
-) -> float:
-  counts = count_outcomes(block.member, block.correct, len(block.runs))
-  eligible = np.flatnonzero(reaches(counts, selection.min_memorization))
-  return expected_false_pairs(
-    counts.runs_in[eligible],
-    popcount(test_set.correct),
-    len(block.runs),
-    selection.min_influence,
-    train_labels=labels.of_train(start + eligible) if selection.same_class else None,
-    test_labels=labels.test if selection.same_class else None,
-  )
-
-
-def _add_up(keyed: tuple[float, dict[str, Iterable[Any]]], top_k: int | None) -> RatioSummary:
+) -> RatioSummary:
   subset_ratio, gathered = keyed
   # In the order of the blocks, so that sums of floats do not depend on the order of arrival.
   blocks: list[_BlockReliability] = sorted(gathered[_BLOCKS], key=lambda block: block.start)
@@ -119,13 +109,31 @@ def _add_up(keyed: tuple[float, dict[str, Iterable[Any]]], top_k: int | None) ->
       curve_runs(runs), zip(*(block.curve for block in blocks), strict=True), strict=True
     )
   )
-  false_pairs = float(sum(block.expected_false_pairs for block in blocks))
+  false_pairs = _false_pairs(blocks, test_sets[subset_ratio], labels, selection)
   reliability = Reliability(
     memorization=curve[-1] if curve else _split_half(runs, Moments()),
-    pairs_jaccard=_defined(_overlap(gathered[HALVES], top_k).jaccard),
+    pairs_jaccard=_defined(_overlap(gathered[HALVES], selection.top_k).jaccard),
     curve=curve,
   )
   return RatioSummary(subset_ratio, runs, reliability, false_pairs, _note(runs, false_pairs))
+
+
+def _false_pairs(
+  blocks: list[_BlockReliability],
+  test_set: PackedTestSet,
+  labels: Labels,
+  selection: PairSelection,
+) -> float:
+  """Counts over all blocks at once, because the examples of all have the same few runs_in."""
+  eligible = np.concatenate([block.eligible for block in blocks])
+  return expected_false_pairs(
+    np.concatenate([block.runs_in for block in blocks]),
+    popcount(test_set.correct),
+    blocks[0].runs,
+    selection.min_influence,
+    train_labels=labels.of_train(eligible) if selection.same_class else None,
+    test_labels=labels.test if selection.same_class else None,
+  )
 
 
 def _note(runs: int, false_pairs: float) -> str | None:
