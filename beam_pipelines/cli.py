@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 COMMANDS = {
+  "build-tfrecords": "write a tree of images, such as ImageNet's, as a data set that streams",
   "train": "train subset runs and write their run directories",
   "ingest": "stream an archive of runs, such as a released one, into run directories",
   "inspect": "say what is in an experiment directory",
@@ -49,12 +50,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 2
   from beam_pipelines.launch import command  # which takes a second, as does the next
 
-  module = importlib.import_module(f"beam_pipelines.{name}")
+  module = importlib.import_module(f"beam_pipelines.{name.replace('-', '_')}")
   return command.execute(name, module.run, arguments[1:])
 
 
 def _usage() -> str:
-  commands = "\n".join(f"  {name:<10}{what}" for name, what in COMMANDS.items())
+  width = max(map(len, COMMANDS))
+  commands = "\n".join(f"  {name:<{width}}  {what}" for name, what in COMMANDS.items())
   return (
     "usage: heldout COMMAND [flags]\n\n"
     "Measures what networks memorize, from models trained on random subsets.\n\n"

@@ -71,6 +71,15 @@ def read_bytes(path: str) -> bytes:
   return file_system(path).read(path)
 
 
+def read_range(path: str, start: int, stop: int) -> bytes:
+  """Returns the bytes of a file from `start` to before `stop`, or to the end if that comes first.
+
+  Raises:
+    OSError: there is no such file, or it cannot be read.
+  """
+  return file_system(path).read_range(path, start, stop)
+
+
 def read_many(paths: Iterable[str]) -> Iterator[tuple[str, bytes | OSError]]:
   """Yields the content of each of many small files, in order, or why it cannot be read.
 

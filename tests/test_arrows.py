@@ -63,4 +63,4 @@ def test_the_top_of_the_pipelines_holds_only_commands():
   from beam_pipelines.cli import COMMANDS
 
   modules = {path.stem for path in (ROOT / "beam_pipelines").glob("*.py")}
-  assert modules == {"__init__", "cli", *COMMANDS}
+  assert modules == {"__init__", "cli", *(name.replace("-", "_") for name in COMMANDS)}

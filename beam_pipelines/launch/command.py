@@ -31,6 +31,7 @@ INTERRUPTED = 130
 _NEAR = 0.8
 
 _WHEN_INTERRUPTED = {
+  "build-tfrecords": "the data set is not whole; the same command starts over",
   "train": "complete runs are kept, and the same command trains the rest",
   "ingest": "complete runs are kept, and the same command goes on",
   "score": "nothing was published, unless it says so above; the same command starts over",

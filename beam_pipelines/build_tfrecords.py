@@ -1,0 +1,217 @@
+"""`heldout build-tfrecords`: writes a tree of image files as indexed TFRecords."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import uuid
+from collections.abc import Iterator, Sequence
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+import files
+from beam_pipelines.launch import arguments, command
+from beam_pipelines.launch.engines import prepare_job, print_plan
+from beam_pipelines.launch.job import Job
+from beam_pipelines.launch.progress import show_progress
+from beam_pipelines.transforms.publish_split import PublishSplit, list_path, note_path
+from beam_pipelines.transforms.shard_plan import ShardPlan, ShardTask
+from beam_pipelines.transforms.write_shards import WriteShards
+from files.errors import UsageError
+from image_datasets.file_index import SPLITS, FileIndex, read_file_index
+from image_datasets.image_tree import ImageTree, match_index, number_tree
+from image_datasets.record_index import index_path, read_record_index
+
+# As ImageNet is usually cut.
+_SHARDS = {"train": 1024, "validation": 128}
+_BYTES_PER_SHARD = 1 << 27
+
+
+def run(argv: Sequence[str]) -> int:
+  """Writes the TFRecords of one split; returns the exit status."""
+  args, options = _parser().parse(argv)
+  prepare_job(args, options, {"--images": args.images, "--output": args.output},
+              loads_dataset=False)  # fmt: skip
+  infos = files.list_files(args.images)
+  tree, index = _find_examples(args, [info.name for info in infos])
+  shards = _choose_shards(args, len(tree.paths), sum(info.size for info in infos))
+  plan = (
+    f"{len(tree.paths):,} images of {args.images} in {len(tree.folders):,} classes into "
+    f"{shards:,} files {args.output}/{args.split}-*"
+  )
+  if args.dry_run:
+    print_plan(f"would write {plan}", options, None)
+    return 0
+  print(f"writing {plan}")
+  job = uuid.uuid4().hex
+  task = ShardTask(
+    args.images,
+    args.output,
+    args.split,
+    shards,
+    files.join(args.output, f"{args.split}-plan-{job}.npz"),
+    tree.folders,
+    _texts(args.synsets, tree.folders),
+    judged=index is None,
+  )
+  _write(task, job, ShardPlan.of(tree, index), options)
+  print("\n".join(_summary(task, job)))
+  return 0
+
+
+def _parser() -> command.Parser:
+  parser = command.Parser(
+    "build-tfrecords",
+    "Writes a tree of image files, such as ImageNet's, as indexed TFRecords: a data set that\n"
+    "`tfrecord:` streams. RGB JPEGs are stored byte for byte; what is something else by its\n"
+    "content, such as a PNG, becomes an RGB JPEG.",
+    "Examples, ImageNet in the order of a released index, and any folder of images:\n"
+    "  heldout build-tfrecords --images=ILSVRC2012/train --index=imagenet_index.npz \\\n"
+    "      --split=train --output=gs://bucket/imagenet\n"
+    "  heldout build-tfrecords --images=birds/train --split=train --output=birds/tfrecords",
+  )
+  add = parser.add_argument
+  add(
+    "--images",
+    type=arguments.path,
+    required=True,
+    help="directory of the images, in a folder for each class; with an index they may lie flat",
+  )
+  add(
+    "--index",
+    type=arguments.path,
+    help="an .npz of tr_filenames, tr_labels, tt_filenames, tt_labels in the order of the examples "
+    "(default: sorted by folder and name)",
+  )
+  add("--split", choices=SPLITS, required=True, help="which of the two splits it is")
+  add("--output", type=arguments.path, required=True, help="directory of the TFRecords")
+  add("--shards", type=int, help="how many files (default: ImageNet's with an index, else by size)")
+  add(
+    "--synsets",
+    type=arguments.path,
+    help="a text file of `FOLDER name of the class` lines, for the names of classes",
+  )
+  add("--dry_run", action="store_true", help="print what would be done and where, do nothing")
+  parser.set_defaults(gpu=None, nvidia_mps=False)
+  return parser
+
+
+def _find_examples(
+  args: argparse.Namespace, names: Sequence[str]
+) -> tuple[ImageTree, FileIndex | None]:
+  if args.index is None:
+    return number_tree(args.images, names, _known_classes(args)), None
+  splits = read_file_index(args.index)
+  if args.split not in splits:
+    raise UsageError(f"{args.index} has no names of the {args.split} split: give another index")
+  index = splits[args.split]
+  return match_index(args.images, names, index, splits.get("train")), index
+
+
+def _known_classes(args: argparse.Namespace) -> tuple[str, ...] | None:
+  """Returns the classes of the training split beside this one, if it was built from folders too."""
+  path = index_path(args.output, "train")
+  if args.split == "train" or not files.exists(path):
+    return None
+  training = read_record_index(path, "train")
+  if training is None:
+    return None
+  folders = {
+    int(label): str(name).partition("/")[0]
+    for name, label in zip(training.file_names, training.labels, strict=True)
+    if "/" in str(name)
+  }
+  return tuple(folders[label] for label in sorted(folders)) or None
+
+
+def _choose_shards(args: argparse.Namespace, images: int, size: int) -> int:
+  if args.shards is None:
+    wanted = _SHARDS[args.split] if args.index else -(-size // _BYTES_PER_SHARD)
+    return max(1, min(wanted, _SHARDS["train"], images))
+  if not 1 <= args.shards <= min(images, 99_999):
+    raise UsageError(
+      f"--shards={args.shards}: {images:,} images go into 1 to {min(images, 99_999):,} files"
+    )
+  return args.shards
+
+
+def _texts(path: str | None, folders: Sequence[str]) -> tuple[str, ...]:
+  """Returns what each class is called."""
+  if path is None:
+    return tuple(folders)
+  try:
+    lines = files.read_bytes(path).decode().splitlines()
+  except UnicodeDecodeError as error:
+    raise UsageError(f"{path}: is no text in UTF-8: {error}") from error
+  texts = dict(re.split(r"[ \t]+", line.strip(), maxsplit=1) for line in lines if " " in line)
+  if missing := [folder for folder in folders if folder not in texts]:
+    raise UsageError(f"{path}: names no class {missing[0]}: write `{missing[0]} its name`")
+  return tuple(texts[folder] for folder in folders)
+
+
+def _write(task: ShardTask, job: str, plan: ShardPlan, options: PipelineOptions) -> None:
+  # Until the end, nothing is whole.
+  files.delete([note_path(task.output, task.split), index_path(task.output, task.split)])
+  plan.write(task.plan)
+  names = {task.name(shard) for shard in range(task.shards)}
+
+  def count() -> int:
+    return len(names & {info.name for info in files.list_files(task.output)})
+
+  try:
+    with show_progress(count, task.shards, "file"), Job(options) as pipeline:
+      _ = (
+        pipeline
+        | "Numbers of shards" >> beam.Create(range(task.shards))
+        | "One worker per shard" >> beam.Reshuffle()
+        | "Write shards" >> WriteShards(task, len(plan.paths))
+        | "Publish" >> PublishSplit(task, job)
+      )
+  finally:
+    files.delete([task.plan])
+  _delete_others(task, names)
+
+
+def _delete_others(task: ShardTask, names: set[str]) -> None:
+  """Deletes the files of an earlier build into another number of shards."""
+  pattern = re.compile(rf"{task.split}-\d{{5}}-of-\d{{5}}")
+  found = {info.name for info in files.list_files(task.output)}
+  others = sorted(name for name in found - names if pattern.fullmatch(name))
+  files.delete(files.join(task.output, name) for name in others)
+
+
+def _summary(task: ShardTask, job: str) -> Iterator[str]:
+  """Says what was written.
+
+  Raises:
+    UsageError: it was not this job that wrote it, or examples are missing.
+  """
+  path = note_path(task.output, task.split)
+  built = files.read_json(path) if files.exists(path) else {}
+  if built.get("job") != job:
+    raise UsageError(
+      f"{task.output}: the job ended without an error, and without its note: its runner lost some "
+      "of its work; use another one"
+    )
+  yield (
+    f"wrote {built['examples']:,} examples, {built['bytes'] / 1e9:,.3f} GB, in "
+    f"{built['shards']:,} files of {task.output}"
+  )
+  if built["converted"]:
+    kinds = ", ".join(f"{count:,} × {kind}" for kind, count in built["converted"].items())
+    yield f"converted to RGB JPEG: {kinds}"
+  counts = {
+    "files that the index lacks": built["not_in_index"],
+    "entries of the index without a file": built["no_file"],
+    "files that are no images by their names": built["not_images"],
+    "corrupt images": built["corrupt"],
+  }
+  if any(counts.values()):
+    yield f"left out, as {list_path(task.output, task.split)} lists:"
+    yield from (f"  {what}: {count:,}" for what, count in counts.items() if count)
+
+
+if __name__ == "__main__":
+  sys.exit(command.execute("build-tfrecords", run))

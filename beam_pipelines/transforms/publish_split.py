@@ -1,0 +1,144 @@
+"""The end of a split's TFRecords: its index, the list of what was left out, and the note, last."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections import Counter
+from collections.abc import Sequence
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.pvalue import AsList
+
+import files
+from beam_pipelines.transforms.shard_plan import ShardPlan, ShardTask, read_plan
+from beam_pipelines.transforms.write_shards import CORRUPT, WRITTEN, WrittenShard
+from files.errors import UsageError
+from image_datasets.image_tree import NO_ENTRY, NO_FILE, NO_IMAGE, LeftOut
+from image_datasets.record_index import MISSING, RecordIndex, encode_record_index, index_path
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+  """What the note of a split says.
+
+  Attributes:
+    job: who wrote it.
+    images: where the files came from.
+    shards: how many files there are.
+    examples: how many they hold.
+    bytes: how large they are.
+    converted: how many images became RGB JPEGs, by what they were.
+    not_in_index: files that the index lacks.
+    no_file: entries of the index without a file.
+    not_images: files that are no images by their names.
+    corrupt: files that cannot be decoded.
+  """
+
+  job: str
+  images: str
+  shards: int
+  examples: int
+  bytes: int
+  converted: dict[str, int]
+  not_in_index: int
+  no_file: int
+  not_images: int
+  corrupt: int
+
+
+def note_path(output: str, split: str) -> str:
+  """Returns where the note of a split lies: it is written last."""
+  return files.join(output, f"{split}-info.json")
+
+
+def list_path(output: str, split: str) -> str:
+  """Returns where the list of what was left out of a split lies."""
+  return files.join(output, f"{split}-left-out.csv")
+
+
+@dataclasses.dataclass
+class PublishSplit(beam.PTransform):
+  """Writes index, list and note of a split. Input: the output of `WriteShards`. Output: `Built`.
+
+  Args:
+    task: what was written.
+    job: who writes.
+  """
+
+  task: ShardTask
+  job: str
+
+  def expand(self, shards: dict[str, beam.PCollection]) -> beam.PCollection[Built]:
+    """Waits for all shards, then writes in one place."""
+    return (
+      shards[WRITTEN].pipeline
+      | "Once" >> beam.Create([self.job])
+      | "Publish split"
+      >> beam.Map(_publish, AsList(shards[WRITTEN]), AsList(shards[CORRUPT]), self.task)
+    )
+
+
+def _publish(
+  job: str, written: Sequence[WrittenShard], found: Sequence[LeftOut], task: ShardTask
+) -> Built:
+  plan = read_plan(task.plan)
+  if task.judged:
+    plan = plan.without(found)
+  shards = {each.shard: each for each in written}  # a worker may have done its work twice
+  if len(shards) < task.shards:
+    raise UsageError(
+      f"{task.output}: {task.shards - len(shards):,} of {task.shards:,} shards were not written: "
+      "the runner lost them, use another --runner"
+    )
+  ordered = [shards[number] for number in range(task.shards)]
+  corrupt = [*found, *(left_out for each in ordered for left_out in each.corrupt)]
+  index = _gather_index(plan, task, ordered)
+  left_out = sorted({*plan.left_out, *corrupt})
+  reasons = Counter(entry.reason for entry in left_out)
+  built = Built(
+    job=job,
+    images=task.images,
+    shards=task.shards,
+    examples=int((index.shard != MISSING).sum()),
+    bytes=int(index.shard_bytes.sum()),
+    converted=dict(sorted(sum((each.converted for each in ordered), Counter()).items())),
+    not_in_index=reasons[NO_ENTRY],
+    no_file=reasons[NO_FILE],
+    not_images=reasons[NO_IMAGE],
+    corrupt=len(set(corrupt)),
+  )
+  files.write_bytes(list_path(task.output, task.split), _encode_list(left_out))
+  files.write_bytes(index_path(task.output, task.split), encode_record_index(task.split, index))
+  files.write_json(note_path(task.output, task.split), dataclasses.asdict(built))
+  return built
+
+
+def _gather_index(plan: ShardPlan, task: ShardTask, shards: Sequence[WrittenShard]) -> RecordIndex:
+  """Returns where all examples lie; `shards` are all, in order."""
+  size = len(plan.index.names)
+  shard = np.full(size, MISSING)
+  offset, length = np.zeros((2, size), np.int64)
+  for each in shards:
+    shard[each.examples] = each.shard
+    offset[each.examples] = each.offset
+    length[each.examples] = each.length
+  return RecordIndex(
+    plan.index.names,
+    plan.index.labels,
+    shard,
+    offset,
+    length,
+    np.array([task.name(each.shard) for each in shards]),
+    np.array([each.bytes for each in shards]),
+    task.texts,
+  )
+
+
+def _encode_list(left_out: Sequence[LeftOut]) -> bytes:
+  buffer = io.StringIO()
+  writer = csv.writer(buffer, lineterminator="\n")
+  writer.writerows([LeftOut._fields, *left_out])
+  return buffer.getvalue().encode(errors="surrogateescape")
