@@ -24,6 +24,7 @@ from beam_pipelines.storage.scores.columns import (
   read_memorization,
 )
 from beam_pipelines.storage.scores.directory import MANIFEST
+from beam_pipelines.storage.scores.manifest import read_manifest
 from estimators.agreement import (
   DenseScores,
   IndexedScores,
@@ -128,11 +129,10 @@ def _read(name: str, path: str, ratio: float | None) -> _Side:
   if not files.exists(files.join(path, MANIFEST)):
     return _Side(name, path, None, published.read(path))
   ratio = choose_ratio(path, ratio)
-  kinds: published.Kinds = {
-    CSCORE: read_cscores(path),
-    MEMORIZATION: read_memorization(path, ratio),
-    INFLUENCE: read_influence(path, ratio),
-  }
+  kinds: published.Kinds = {}
+  if read_manifest(path).examples.train_recorded:
+    kinds |= {CSCORE: read_cscores(path), MEMORIZATION: read_memorization(path, ratio)}
+  kinds[INFLUENCE] = read_influence(path, ratio)
   return _Side(name, path, ratio, published.PublishedScores(kinds))
 
 

@@ -96,9 +96,10 @@ def _find_archive(args: argparse.Namespace) -> _Archive:
 
 def _ingest(archive: _Archive, experiment: str) -> int:
   repeated = files.retry_count()
-  there = list_runs(experiment).runs
+  listing = list_runs(experiment)
+  there = listing.runs
   complete = sum(run.complete for run in there)
-  note = _check_note(archive, experiment) if there else {}
+  note = _check_note(archive, experiment) if listing.keys else {}
   if note.get("state") == _VERIFIED and note["runs"] == complete:
     print(f"all {complete:,} runs of {archive.path} are in {experiment} already")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,8 +14,14 @@ from tqdm import tqdm
 
 from beam_pipelines.launch import arguments, command
 from beam_pipelines.launch.checkpoint_source import add_checkpoint_flag, describe_weights
-from beam_pipelines.storage.runs.experiment import RunDirectory, Skipped, require_runs
+from beam_pipelines.storage.runs.experiment import (
+  Listing,
+  RunDirectory,
+  Skipped,
+  require_runs,
+)
 from beam_pipelines.storage.runs.judgement import (
+  NO_CHECKPOINT,
   SetSizes,
   UnusableRunError,
   WantedCheckpoint,
@@ -24,10 +31,13 @@ from beam_pipelines.storage.runs.judgement import (
   fetch_arrays,
   fetch_many,
   read_outcome,
+  read_packed,
   read_subset,
 )
 from beam_pipelines.storage.runs.misreadings import RunTrace, find_misreadings
-from beam_pipelines.storage.runs.outcome import Accuracies
+from beam_pipelines.storage.runs.outcome import Accuracies, RunOutcome
+from beam_pipelines.storage.runs.packs import PackedRuns
+from beam_pipelines.storage.runs.run_place import RunKey
 from beam_pipelines.transforms.skip_runs import skip
 from files.errors import UsageError
 from image_datasets import describe_specs, load_dataset
@@ -48,10 +58,20 @@ class _Recorded(NamedTuple):
   trace: RunTrace
 
 
+class _Found(NamedTuple):
+  """What lies there of a run, whether in a directory or in a pack."""
+
+  key: RunKey
+  path: str
+  complete: bool
+  bytes: float
+  has_checkpoint: bool
+
+
 class _Judged(NamedTuple):
   """A run with why it would be skipped, by where its outcome would come from; None if it is not."""
 
-  run: RunDirectory
+  run: _Found
   recorded: _Recorded | None
   skipped_recorded: Skipped | None
   skipped_checkpoint: Skipped | None
@@ -66,7 +86,7 @@ def run(argv: Sequence[str]) -> int:
   specs = describe_weights(args.model, dataset) if dataset and args.model else None
   listing = require_runs(args.experiment)
   sizes = SetSizes(len(dataset.train), len(dataset.test)) if dataset else None
-  judged = _judge(listing.runs, sizes, args.checkpoint, specs)
+  judged = _judge(listing, sizes, args.checkpoint, specs)
   print(
     "\n".join(
       [
@@ -98,7 +118,7 @@ def _parser() -> command.Parser:
 
 
 def _judge(
-  runs: Sequence[RunDirectory],
+  listing: Listing,
   sizes: SetSizes | None,
   wanted: WantedCheckpoint,
   specs: Mapping[str, VariableSpec] | None,
@@ -106,14 +126,18 @@ def _judge(
   """Judges runs from both sources.
 
   Args:
-    runs: the runs.
+    listing: the runs.
     sizes: of the data set; None: whatever most runs have.
     wanted: which of several checkpoints.
     specs: what the checkpoints must hold; None: go by the names of their files.
   """
+  runs = listing.runs
   recorded = [_read(run, fetched) for run, fetched in _shown(fetch_many(runs), len(runs))]
-  counts = Counter(found.sizes for found in recorded if isinstance(found, _Recorded))
-  agreed = (sizes,) if sizes else agree_on_sizes(counts.items())
+  from_packs = list(_shown(map(_read_packed, listing.packed), len(listing.packed)))
+  packed = list(itertools.chain.from_iterable(from_packs))
+  everything = [*recorded, *(found for _, found in packed)]
+  counts = Counter(found.sizes for found in everything if isinstance(found, _Recorded))
+  agreed = agree_on_sizes(counts.items(), sizes) if packed or not sizes else (sizes,)
   train_sizes = {agreed_on.num_train for agreed_on in agreed}
   num_train = train_sizes.pop() if len(train_sizes) == 1 else None
 
@@ -121,14 +145,19 @@ def _judge(
     run, found = pair
     known = found if isinstance(found, _Recorded) else None
     return _Judged(
-      run,
+      _Found(run.key, run.path, run.complete, run.bytes, bool(run.checkpoint_names)),
       known,
-      found if isinstance(found, Skipped) else _judge_sizes(run, found.sizes, agreed),
+      found if isinstance(found, Skipped) else _judge_sizes(run.path, found.sizes, agreed),
       _judge_checkpoint(run, known, num_train, wanted, specs),
     )
 
   with ThreadPoolExecutor(_CONCURRENT_READS) as pool:
-    return list(_shown(pool.map(judge, zip(runs, recorded, strict=True)), len(runs)))
+    judged = list(_shown(pool.map(judge, zip(runs, recorded, strict=True)), len(runs)))
+  for run, found in packed:
+    known = found if isinstance(found, _Recorded) else None
+    skipped = found if isinstance(found, Skipped) else _judge_sizes(run.path, found.sizes, agreed)
+    judged.append(_Judged(run, known, skipped, Skipped(run.path, NO_CHECKPOINT)))
+  return sorted(judged, key=lambda row: row.run.key)
 
 
 def _shown(items: Iterable[T], total: int) -> Iterable[T]:
@@ -142,14 +171,28 @@ def _read(run: RunDirectory, fetched: bytes | UnusableRunError) -> _Recorded | S
     outcome = read_outcome(run, fetched)
   except UnusableRunError as error:
     return skip(run.path, error)
+  return _keep(outcome)
+
+
+def _read_packed(packed: PackedRuns) -> list[tuple[_Found, _Recorded | Skipped]]:
+  share = packed.part.bytes / packed.part.rows
+  read = []
+  for run, found in read_packed(packed):
+    path = packed.path_of(run)
+    place = _Found(RunKey(packed.subset_ratio, run), path, True, share, False)
+    read.append((place, _keep(found) if isinstance(found, RunOutcome) else skip(path, found)))
+  return read
+
+
+def _keep(outcome: RunOutcome) -> _Recorded:
   return _Recorded(outcome.accuracies(), SetSizes.of(outcome), RunTrace.of(outcome))
 
 
-def _judge_sizes(run: RunDirectory, found: SetSizes, agreed: Sequence[SetSizes]) -> Skipped | None:
+def _judge_sizes(path: str, found: SetSizes, agreed: Sequence[SetSizes]) -> Skipped | None:
   try:
     check_sizes(found, agreed)
   except UnusableRunError as error:
-    return skip(run.path, error)
+    return skip(path, error)
   return None
 
 
@@ -218,7 +261,7 @@ def _findings(
   judged: Sequence[_Judged], not_runs: Sequence[Skipped], *, read_checkpoints: bool
 ) -> Iterator[str]:
   yield from _verdict("from recorded outcomes", [row.skipped_recorded for row in judged])
-  if any(row.run.checkpoint_names for row in judged):
+  if any(row.run.has_checkpoint for row in judged):
     how = "" if read_checkpoints else ", by the names of their files"
     yield from _verdict(f"from checkpoints{how}", [row.skipped_checkpoint for row in judged])
   else:

@@ -68,7 +68,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _score(args: argparse.Namespace, scoring: Scoring, job: Job, accelerator: str | None) -> None:
-  ratios = sorted({run.key.subset_ratio for run in scoring.listing.runs})
+  ratios = sorted({key.subset_ratio for key in scoring.listing.keys})
   names = [name for name in SCORE_TABLES if name != "correctness" or args.correctness]
   with (
     _staged(scoring.staging, job),
@@ -113,7 +113,9 @@ def _source(
   scoring: Scoring, options: PipelineOptions, accelerator: str | None
 ) -> contextlib.AbstractContextManager[beam.PTransform]:
   if scoring.evaluation is None:
-    return contextlib.nullcontext(ReadRecordedOutcomes(scoring.sizes))
+    return contextlib.nullcontext(
+      ReadRecordedOutcomes(scoring.sizes, scoring.packed, exact=scoring.appended)
+    )
   return checkpoint_source.evaluating(
     scoring.evaluation, accelerator, options, len(scoring.unscored)
   )
@@ -133,7 +135,7 @@ def _parser() -> command.Parser:
   )
   defaults = PairSelection()
   add = parser.add_argument
-  add("--experiment", type=arguments.path, required=True, help="directory of run directories")
+  add("--experiment", type=arguments.path, required=True, help="directory of runs")
   add("--scores", type=arguments.path, required=True, help="directory for the tables")
   arguments.add_dataset(parser, "data set that the labels come from")
   add(
@@ -175,7 +177,7 @@ def _describe_plan(args: argparse.Namespace, scoring: Scoring) -> str:
   what = "recorded outcomes" if args.source == "recorded" else f"checkpoints of {args.model}"
   where = args.scores + (f" and BigQuery's {args.bigquery}" if args.bigquery else "")
   return (
-    f"would score {len(scoring.unscored):,} runs of {args.experiment}, from {what}, into {where}"
+    f"would score {scoring.runs_unscored:,} runs of {args.experiment}, from {what}, into {where}"
   )
 
 
@@ -188,7 +190,7 @@ def _read(
     | "One worker per run" >> beam.Reshuffle()
     | "Read outcomes" >> source
   )
-  listed = pipeline | "Not runs" >> beam.Create(scoring.listing.skipped)
+  listed = pipeline | "Not runs" >> beam.Create(scoring.skipped)
   skipped = (read[SKIPPED], listed) | "Skipped" >> beam.Flatten()
   outcomes = read[OUTCOMES]
   if scoring.scored:

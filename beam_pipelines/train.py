@@ -52,7 +52,7 @@ def run(argv: Sequence[str]) -> int:
   listing = list_runs(args.experiment)
   _check_training(task, listing)
   wanted = [RunKey(ratio, run) for ratio in args.ratios for run in args.runs]
-  complete = {run.key for run in listing.runs if run.complete}
+  complete = listing.complete
   missing = [key for key in wanted if key not in complete]
   _check_places(args.experiment, missing, listing)
   plan = _plan(task, wanted, missing, dataset)
@@ -244,7 +244,7 @@ def _diverged_paths(runs: Sequence[RunDirectory]) -> list[str]:
 def _check_training(task: TrainingTask, listing: Listing) -> None:
   path = files.join(task.experiment, TRAINING)
   if not files.exists(path):
-    if listing.runs:
+    if listing.keys:
       raise UsageError(
         f"--experiment={task.experiment} holds runs without {TRAINING}: they were trained "
         "elsewhere; choose another directory"

@@ -25,7 +25,7 @@ from beam_pipelines.launch.engines import prepare_job, print_plan
 from beam_pipelines.launch.job import Job
 from beam_pipelines.storage.runs.aux_arrays import SPLITS
 from beam_pipelines.storage.runs.experiment import Listing, Skipped, require_runs
-from beam_pipelines.storage.runs.judgement import SetSizes
+from beam_pipelines.storage.runs.judgement import NO_CHECKPOINT, SetSizes
 from beam_pipelines.storage.runs.run_place import RunKey
 from beam_pipelines.transforms.match_outcomes import MatchOutcomes, RunMatches
 from beam_pipelines.transforms.read_outcomes import (
@@ -133,7 +133,10 @@ def _verify(
       )
     if not files.exists(path):
       raise UsageError("workers on other machines need a --temp_location that they can write to")
-    verified = _read(path, listing.skipped)
+    packed = [
+      Skipped(part.path_of(run), NO_CHECKPOINT) for part in listing.packed for run in part.runs
+    ]
+    verified = _read(path, [*listing.skipped, *packed])
     _check_conservation(verified, listing)
     return verified
 

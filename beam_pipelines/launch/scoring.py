@@ -10,15 +10,21 @@ import importlib.metadata
 import platform
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from beam_pipelines.launch import checkpoint_source
 from beam_pipelines.storage.runs import aux_arrays
-from beam_pipelines.storage.runs.experiment import Listing, RunDirectory, require_runs
-from beam_pipelines.storage.runs.judgement import SetSizes
+from beam_pipelines.storage.runs.experiment import (
+  Listing,
+  RunDirectory,
+  Skipped,
+  require_runs,
+)
+from beam_pipelines.storage.runs.judgement import NO_CHECKPOINT, SetSizes
+from beam_pipelines.storage.runs.packs import PackedRuns
 from beam_pipelines.storage.runs.run_place import RunKey
 from beam_pipelines.storage.scores.directory import Scores, open_scores
 from beam_pipelines.storage.scores.manifest import (
@@ -62,10 +68,13 @@ class Scoring:
     staging: where the tables are staged.
     selection: which pairs are selected.
     listing: what the experiment holds.
-    unscored: the runs whose outcomes are read.
+    skipped: inputs that are known to be of no use before anything is read.
+    unscored: the run directories whose outcomes are read.
+    packed: the packed runs whose outcomes are read.
     scored: what holds the outcomes of the others: parts of the scores that are appended to.
     runs_scored: how many runs those are.
     sizes: what every run must have; None for whatever most have.
+    appended: whether there are scores of these sizes, to which the others are added.
     labels: classes of the examples.
     block_size: training examples per block.
     evaluation: how checkpoints are evaluated; None reads recorded outcomes.
@@ -76,10 +85,13 @@ class Scoring:
   staging: Staging
   selection: PairSelection
   listing: Listing
+  skipped: tuple[Skipped, ...]
   unscored: tuple[RunDirectory, ...]
+  packed: tuple[PackedRuns, ...]
   scored: tuple[StoredPart, ...]
   runs_scored: int
   sizes: SetSizes | None
+  appended: bool
   labels: Labels
   block_size: int
   evaluation: Evaluation | None
@@ -88,7 +100,12 @@ class Scoring:
   @property
   def runs_listed(self) -> int:
     """Inputs that will be used or skipped."""
-    return len(self.unscored) + self.runs_scored + len(self.listing.skipped)
+    return self.runs_unscored + self.runs_scored + len(self.skipped)
+
+  @property
+  def runs_unscored(self) -> int:
+    """Runs whose outcomes are read."""
+    return len(self.unscored) + sum(len(packed.runs) for packed in self.packed)
 
 
 def plan_scoring(args: argparse.Namespace) -> Scoring:
@@ -115,25 +132,33 @@ def plan_scoring(args: argparse.Namespace) -> Scoring:
       parts = former.manifest.parts_of("outcomes")
       sizes = _sizes_of(former.manifest, sizes, args)
   unscored = tuple(run for run in listing.runs if run.key not in scored)
-  most_runs = max(Counter(key.subset_ratio for key in {*scored, *_keys(listing)}).values())
+  left = (packed.without(scored) for packed in listing.packed)
+  packed, skipped = tuple(packed for packed in left if packed.runs), listing.skipped
+  if evaluation is not None:
+    skipped += tuple(
+      Skipped(part.path_of(run), NO_CHECKPOINT) for part in packed for run in part.runs
+    )
+    packed = ()
+  most_runs = max(Counter(key.subset_ratio for key in {*scored, *listing.keys}).values())
   return Scoring(
     request,
     staging,
     selection,
     listing,
+    skipped,
     unscored,
+    packed,
     parts,
     len(scored),
     sizes,
+    bool(parts),
     _labels(dataset),
-    choose_block_size(args.worker_memory, most_runs, _num_test(sizes, unscored), args.dense),
+    choose_block_size(
+      args.worker_memory, most_runs, _num_test(sizes, unscored, packed), args.dense
+    ),
     evaluation,
     warnings=dataset.warnings if dataset else (),
   )
-
-
-def _keys(listing: Listing) -> Iterator[RunKey]:
-  return (run.key for run in listing.runs)
 
 
 def _runs_of(scores: Scores) -> set[RunKey]:
@@ -147,8 +172,8 @@ def _sizes_of(former: Manifest, sizes: SetSizes | None, args: argparse.Namespace
   Raises:
     UsageError: they are not those of the data set.
   """
-  scored = SetSizes(former.examples.train, former.examples.test)
-  if sizes not in (None, scored):
+  scored = SetSizes(former.examples.train, former.examples.test, former.examples.train_recorded)
+  if sizes is not None and not scored.lacks_only_sides_of(sizes):
     raise UsageError(
       f"--append: {args.scores} holds scores of {scored.num_train:,} training and "
       f"{scored.num_test:,} test examples, which is not --dataset={args.dataset}"
@@ -180,10 +205,14 @@ def _flag(name: str, value: str | int | None) -> str:
   return f"--{name}={value}" if value is not None else f"no --{name}"
 
 
-def _num_test(sizes: SetSizes | None, runs: Sequence[RunDirectory]) -> int:
+def _num_test(
+  sizes: SetSizes | None, runs: Sequence[RunDirectory], packed: Sequence[PackedRuns]
+) -> int:
   """Returns the number of test examples, from the first readable run if need be."""
   if sizes is not None:
     return sizes.num_test
+  if packed:
+    return max(part.num_test for part in packed)
   for run in runs:
     with contextlib.suppress(aux_arrays.AuxArraysError):
       return aux_arrays.read(run).num_test

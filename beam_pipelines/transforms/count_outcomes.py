@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import apache_beam as beam
+import numpy as np
 
 from beam_pipelines.transforms.pack_runs import BlockKey, PackedTrainBlock
 from estimators.counts import InOutCounts, count_outcomes
@@ -14,7 +15,8 @@ from estimators.counts import InOutCounts, count_outcomes
 class CountOutcomes(beam.PTransform):
   """Counts who got which training example right.
 
-  Input: `(BlockKey, PackedTrainBlock)`. Output: `(BlockKey, InOutCounts)`, int32 [examples].
+  Input: `(BlockKey, PackedTrainBlock)`. Output: `(BlockKey, InOutCounts)`, int32 [examples]; of
+  no examples where it was not recorded.
   """
 
   def expand(self, blocks: beam.PCollection) -> beam.PCollection[tuple[BlockKey, InOutCounts]]:
@@ -23,4 +25,6 @@ class CountOutcomes(beam.PTransform):
 
 
 def _count(key: BlockKey, block: PackedTrainBlock) -> tuple[BlockKey, InOutCounts]:
+  if block.correct is None:
+    return key, InOutCounts(*np.empty((4, 0), np.int32))
   return key, count_outcomes(block.member, block.correct, len(block.runs))

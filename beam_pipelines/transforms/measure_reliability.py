@@ -82,15 +82,15 @@ def _compare_block(
 ) -> tuple[float, _BlockReliability]:
   (subset_ratio, start), block = keyed
   runs = len(block.runs)
-  counts = count_outcomes(block.member, block.correct, runs)
-  eligible = np.flatnonzero(reaches(counts, min_memorization))
-  return subset_ratio, _BlockReliability(
-    start,
-    runs,
-    reliability_curve(block.member, block.correct, runs, HALVES_SEED),
-    start + eligible,
-    counts.runs_in[eligible],
-  )
+  if block.correct is None:  # then influence alone selects
+    curve = tuple(Moments() for _ in curve_runs(runs))
+    runs_in = popcount(block.member)
+    eligible = np.arange(len(runs_in))
+  else:
+    curve = reliability_curve(block.member, block.correct, runs, HALVES_SEED)
+    counts = count_outcomes(block.member, block.correct, runs)
+    runs_in, eligible = counts.runs_in, np.flatnonzero(reaches(counts, min_memorization))
+  return subset_ratio, _BlockReliability(start, runs, curve, start + eligible, runs_in[eligible])
 
 
 def _add_up(
@@ -126,13 +126,14 @@ def _false_pairs(
 ) -> float:
   """Counts over all blocks at once, because the examples of all have the same few runs_in."""
   eligible = np.concatenate([block.eligible for block in blocks])
+  tested = np.arange(len(test_set.correct))  # none where that was not recorded
   return expected_false_pairs(
     np.concatenate([block.runs_in for block in blocks]),
     popcount(test_set.correct),
     blocks[0].runs,
     selection.min_influence,
     train_labels=labels.of_train(eligible) if selection.same_class else None,
-    test_labels=labels.test if selection.same_class else None,
+    test_labels=labels.of_test(tested) if selection.same_class else None,
   )
 
 

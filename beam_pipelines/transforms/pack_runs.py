@@ -34,12 +34,13 @@ class PackedTrainBlock:
   Attributes:
     runs: int64 [runs], run ids in ascending order; bit r of the packed bits is run `runs[r]`.
     member: uint64 [examples, ceil(runs / 64)], whether the run saw the example.
-    correct: uint64 [examples, ceil(runs / 64)], whether it classifies the example correctly.
+    correct: uint64 [examples, ceil(runs / 64)], whether it classifies the example correctly; None
+      where that was not recorded.
   """
 
   runs: np.ndarray
   member: np.ndarray
-  correct: np.ndarray
+  correct: np.ndarray | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +124,9 @@ def _cut(outcome: RunOutcome, block_size: int) -> Iterator[tuple[BlockKey, _Row]
   for start in range(0, outcome.num_train, block_size):
     stop = min(start + block_size, outcome.num_train)
     part = slice(start // 8, (stop + 7) // 8)
-    bits = (outcome.in_subset[part], outcome.train_correct[part])
+    bits: tuple[bytes, ...] = (outcome.in_subset[part],)
+    if outcome.train_recorded:
+      bits += (outcome.train_correct[part],)
     yield (ratio, start), (run, stop - start, bits)
   test = (run, outcome.num_test, (outcome.test_correct,))
   yield TaggedOutput(TEST_SETS, (ratio, test))
@@ -147,7 +150,9 @@ class _StackRows(beam.CombineFn):
 
 
 def _train_block(key: BlockKey, rows: list[_Row]) -> tuple[BlockKey, PackedTrainBlock]:
-  return key, PackedTrainBlock(_run_ids(rows), _transpose(rows, 0), _transpose(rows, 1))
+  recorded = len(rows[0][2]) > 1
+  correct = _transpose(rows, 1) if recorded else None
+  return key, PackedTrainBlock(_run_ids(rows), _transpose(rows, 0), correct)
 
 
 def _test_set(subset_ratio: float, rows: list[_Row]) -> tuple[float, PackedTestSet]:

@@ -16,8 +16,10 @@ from beam_pipelines.storage.runs.judgement import (
   check_sizes,
   fetch_many,
   read_outcome,
+  read_packed,
 )
 from beam_pipelines.storage.runs.outcome import RunOutcome
+from beam_pipelines.storage.runs.packs import PackedRuns
 from beam_pipelines.storage.scores.directory import read_part
 from beam_pipelines.storage.scores.manifest import StoredPart
 from beam_pipelines.storage.scores.outcomes_table import decode_outcomes
@@ -31,17 +33,23 @@ _RUNS_PER_BATCH = 256
 
 @dataclasses.dataclass
 class ReadRecordedOutcomes(beam.PTransform):
-  """Reads `aux_arrays.npz` of each run; what is wrong with one run concerns that run alone.
+  """Reads recorded outcomes; what is wrong with one run concerns that run alone.
 
   Input: `RunDirectory`s. Output: a dict of `outcomes` (`RunOutcome`s, all of the same sizes) and
-  `skipped` (`Skipped`s). Each worker thread reads several runs at the same time.
+  `skipped` (`Skipped`s). Each worker thread reads several `aux_arrays.npz` at the same time. Packed
+  runs are read part by part, in the memory of one part.
 
   Args:
     sizes: of the data set; None: whatever most runs have. Where as many runs have others, all are
       skipped: the sizes must be said.
+    packed: packed runs to be read as well.
+    exact: whether runs must have just these `sizes`; otherwise, where there are packed ones, all
+      may lack the outcomes of one side.
   """
 
   sizes: SetSizes | None = None
+  packed: tuple[PackedRuns, ...] = ()
+  exact: bool = False
 
   def expand(self, runs: beam.PCollection[RunDirectory]) -> dict[str, beam.PCollection]:
     """Reads, then sets aside the runs whose sizes are not the others'."""
@@ -51,21 +59,38 @@ class ReadRecordedOutcomes(beam.PTransform):
       >> beam.BatchElements(min_batch_size=_RUNS_PER_BATCH, max_batch_size=_RUNS_PER_BATCH)
       | "Read" >> beam.FlatMap(_read).with_outputs(SKIPPED, main=OUTCOMES)
     )
-    if self.sizes is None:
+    read = {OUTCOMES: read[OUTCOMES], SKIPPED: read[SKIPPED]}
+    if self.packed:
+      read = self._add_packed(runs.pipeline, read)
+    if self.sizes is not None and (self.exact or not self.packed):
+      agreed = runs.pipeline | "Sizes of the data set" >> beam.Create([(self.sizes,)])
+    else:
       agreed = (
         read[OUTCOMES]
         | "Sizes" >> beam.Map(lambda located: SetSizes.of(located[1]))
         | "Count sizes" >> beam.combiners.Count.PerElement()
         | "Gather sizes" >> beam.combiners.ToList()
-        | "Most frequent" >> beam.Map(agree_on_sizes)
+        | "Most frequent" >> beam.Map(agree_on_sizes, self.sizes)
       )
-    else:
-      agreed = runs.pipeline | "Sizes of the data set" >> beam.Create([(self.sizes,)])
     checked = read[OUTCOMES] | "Check sizes" >> beam.ParDo(
       _check_sizes, AsSingleton(agreed)
     ).with_outputs(SKIPPED, main=OUTCOMES)
     skipped = (read[SKIPPED], checked[SKIPPED]) | "All skipped" >> beam.Flatten()
     return {OUTCOMES: checked[OUTCOMES], SKIPPED: skipped}
+
+  def _add_packed(
+    self, pipeline: beam.Pipeline, read: dict[str, beam.PCollection]
+  ) -> dict[str, beam.PCollection]:
+    packed = (
+      pipeline
+      | "Packed runs" >> beam.Create(self.packed, reshuffle=False)
+      | "One worker per part" >> beam.Reshuffle()
+      | "Read packed" >> beam.FlatMap(_read_packed).with_outputs(SKIPPED, main=OUTCOMES)
+    )
+    return {
+      name: (collection, packed[name]) | f"Unpacked and packed {name}" >> beam.Flatten()
+      for name, collection in read.items()
+    }
 
 
 @dataclasses.dataclass
@@ -104,6 +129,15 @@ def _read(runs: Sequence[RunDirectory]) -> Iterator[tuple[str, RunOutcome] | Tag
       yield run.path, read_outcome(run, fetched)
     except UnusableRunError as error:
       yield TaggedOutput(SKIPPED, skip(run.path, error))
+
+
+def _read_packed(packed: PackedRuns) -> Iterator[tuple[str, RunOutcome] | TaggedOutput]:
+  for run, found in read_packed(packed):
+    path = packed.path_of(run)
+    if isinstance(found, UnusableRunError):
+      yield TaggedOutput(SKIPPED, skip(path, found))
+    else:
+      yield path, found
 
 
 def _check_sizes(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import apache_beam as beam
 
+from beam_pipelines.storage.runs.judgement import SetSizes
 from beam_pipelines.storage.scores.manifest import Manifest, Request
 from beam_pipelines.storage.scores.staging import Staging
 from beam_pipelines.transforms.count_outcomes import CountOutcomes
@@ -95,9 +97,21 @@ class ScoreOutcomes(beam.PTransform):
       (
         outcomes.pipeline | "Warnings before" >> beam.Create(self.warnings),
         gathered | "Misreadings" >> FindMisreadings(),
+        sizes | "Not recorded" >> beam.FlatMap(_describe_missing_sides),
       )
       | "Warnings" >> beam.Flatten(),
       self.load and self.load.tables,
       loads,
     )
     return all_staged | "Publish" >> publish
+
+
+def _describe_missing_sides(sizes: SetSizes) -> Iterator[str]:
+  num_train, num_test, train_recorded = sizes
+  if num_train and not num_test:
+    yield "no outcomes on test examples are recorded: there is no influence"
+  if not train_recorded:
+    yield (
+      "no outcomes on training examples are recorded: there is no memorization and no C-score, and "
+      "pairs are selected by influence alone"
+    )

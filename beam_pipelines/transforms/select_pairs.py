@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -59,25 +60,46 @@ class PairSelection:
 
     Returns:
       The pairs that all runs select, and for comparison those that each half of the runs selects.
+      Where memorization is not known, because it was not recorded who is right on the training
+      examples, it selects nothing, and is NaN.
     """
     runs = len(block.runs)
     halves = split_halves(runs, HALVES_SEED)
-    first, second = (count_outcomes(block.member, block.correct, runs, half) for half in halves)
-    all_runs = first + second
+    of_examples = self._judge(block, halves)
     examples = np.arange(start, start + len(block.member))
+    tested = np.arange(len(test_set.correct))  # none where that was not recorded
     selected = select_in_halves(
       block.member,
       test_set.correct,
       halves,
       self.min_influence,
       train_labels=labels.of_train(examples) if self.same_class else None,
-      test_labels=labels.test if self.same_class else None,
-      eligible=[reaches(each, self.min_memorization) for each in (all_runs, first, second)],
+      test_labels=labels.of_test(tested) if self.same_class else None,
+      eligible=of_examples.eligible,
       top_k=self.top_k,
       first_train=start,
     )
-    of_pair = score(all_runs)[selected.all.train_example - start]
+    of_pair = of_examples.memorization[selected.all.train_example - start]
     return MemorizedPairs(selected.all, of_pair), selected
+
+  def _judge(
+    self, block: PackedTrainBlock, halves: tuple[np.ndarray, np.ndarray]
+  ) -> _JudgedExamples:
+    if block.correct is None:  # then influence alone selects
+      every = np.ones(len(block.member), bool)
+      return _JudgedExamples(np.full(len(every), np.nan), [every] * 3)
+    runs = len(block.runs)
+    first, second = (count_outcomes(block.member, block.correct, runs, half) for half in halves)
+    all_runs = first + second
+    eligible = [reaches(each, self.min_memorization) for each in (all_runs, first, second)]
+    return _JudgedExamples(score(all_runs), eligible)
+
+
+class _JudgedExamples(NamedTuple):
+  """Memorization of a block's examples, and whether all runs, and each half, find it enough."""
+
+  memorization: np.ndarray
+  eligible: list[np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)

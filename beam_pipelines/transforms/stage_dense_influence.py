@@ -61,7 +61,7 @@ def _create(
   keyed: tuple[float, PackedTestSet], sizes: SetSizes, group: str, block_size: int
 ) -> list[StoredPart]:
   subset_ratio, _ = keyed
-  num_train, num_test = sizes
+  num_train, num_test = sizes[:2]  # a plain tuple, as Beam passes it
   return dense.create_dense(group, subset_ratio, (num_train, num_test), block_size)
 
 

@@ -120,8 +120,8 @@ def _correctness_part(outcome: RunOutcome) -> Part:
     "correctness",
     **common,
     split="train",
-    example=np.arange(outcome.num_train),
-    in_subset=in_subset,
+    example=np.arange(len(train_correct)),  # none where they were not recorded
+    in_subset=in_subset[: len(train_correct)],
     correct=train_correct,
   )
   test = make_table(

@@ -16,9 +16,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 import files
-from beam_pipelines.storage.runs import aux_arrays
+from beam_pipelines.storage.runs import aux_arrays, packed_part
 from beam_pipelines.storage.runs.experiment import RunDirectory
 from beam_pipelines.storage.runs.outcome import RunOutcome
+from beam_pipelines.storage.runs.packs import PackedRuns
 from beam_pipelines.storage.runs.run_place import AUX_ARRAYS, CHECKPOINTS
 from files.npz import NpzError, read_arrays
 
@@ -50,23 +51,38 @@ class UnusableRunError(ValueError):
     self.way_out = way_out
 
 
+NO_CHECKPOINT = "is packed: outcomes alone, without a checkpoint"
+
+
 class DivergedRunError(UnusableRunError):
   """The training of a run has recorded a loss that is not finite."""
 
 
 class SetSizes(NamedTuple):
-  """How many examples the training and the test set have."""
+  """How many examples the training and the test set have, and which have outcomes.
+
+  Attributes:
+    num_train: training examples.
+    num_test: test examples; 0 where no outcomes on them were recorded.
+    train_recorded: whether outcomes on training examples were.
+  """
 
   num_train: int
   num_test: int
+  train_recorded: bool = True
 
   @classmethod
   def of(cls, outcome: RunOutcome) -> SetSizes:
     """Returns the sizes of the sets that an outcome is about."""
-    return cls(outcome.num_train, outcome.num_test)
+    return cls(outcome.num_train, outcome.num_test, outcome.train_recorded)
+
+  def lacks_only_sides_of(self, full: SetSizes) -> bool:
+    """Whether these are the full sizes, but for a side without outcomes."""
+    return self.num_train == full.num_train and self.num_test in (0, full.num_test)
 
   def __str__(self) -> str:
-    return f"{self.num_train:,} training and {self.num_test:,} test examples"
+    without = "" if self.train_recorded else " (those without outcomes)"
+    return f"{self.num_train:,} training{without} and {self.num_test:,} test examples"
 
 
 def fetch_arrays(run: RunDirectory) -> bytes:
@@ -121,6 +137,20 @@ def read_outcome(run: RunDirectory, content: bytes, *, with_margins: bool = Fals
     raise UnusableRunError(str(error)) from error
 
 
+def read_packed(
+  packed: PackedRuns, *, with_margins: bool = False
+) -> Iterator[tuple[int, RunOutcome | UnusableRunError]]:
+  """Yields the ids of packed runs, with the outcome of each or why it cannot be used."""
+  left = list(packed.runs)
+  try:
+    for outcome in packed_part.read(packed, with_margins=with_margins):
+      left.remove(outcome.key.run)
+      yield outcome.key.run, outcome
+  except packed_part.PartError as error:
+    for run in left:
+      yield run, UnusableRunError(str(error))
+
+
 def read_subset(content: bytes, num_train: int) -> np.ndarray:
   """Returns which examples a run saw, bool [num_train], from what `fetch_arrays` returns.
 
@@ -133,13 +163,20 @@ def read_subset(content: bytes, num_train: int) -> np.ndarray:
     raise UnusableRunError(str(error)) from error
 
 
-def agree_on_sizes(counts: Iterable[tuple[SetSizes, int]]) -> tuple[SetSizes, ...]:
+def agree_on_sizes(
+  counts: Iterable[tuple[SetSizes, int]], full: SetSizes | None = None
+) -> tuple[SetSizes, ...]:
   """Returns the sizes that most runs have: one, or several if as many runs have each.
 
   Args:
     counts: how many runs have which sizes.
+    full: those of the data set, if it is known: then only these count, or these but for a side
+      that has no outcomes; of equally frequent ones, those with more.
   """
   by_sizes = [(SetSizes(*sizes), count) for sizes, count in counts]
+  if full is not None:
+    fitting = [(count, sizes) for sizes, count in by_sizes if sizes.lacks_only_sides_of(full)]
+    return (max(fitting, key=lambda found: (found[0], *found[1]))[1],) if fitting else (full,)
   most = max((count for _, count in by_sizes), default=0)
   return tuple(sorted(sizes for sizes, count in by_sizes if count == most))
 
@@ -158,7 +195,11 @@ def check_sizes(found: SetSizes, agreed: Sequence[SetSizes]) -> None:
   if len(agreed) == 1 and found == agreed[0]:
     return
   others = " or ".join(
-    f"{sizes.num_train:,} and {sizes.num_test:,}" for sizes in agreed if sizes != found
+    f"{sizes.num_train:,} and {sizes.num_test:,}"
+    if sizes.train_recorded == found.train_recorded
+    else str(sizes)
+    for sizes in agreed
+    if sizes != found
   )
   if len(agreed) == 1:
     raise UnusableRunError(f"is of {found}, not {others}")

@@ -12,7 +12,7 @@ from estimators.bits import pack_examples
 
 
 class Accuracies(NamedTuple):
-  """Share of correct examples per split, in [0, 1]; None where the split is empty."""
+  """Share of correct examples per split, in [0, 1]; None where it is empty or not recorded."""
 
   train: float | None
   removed: float | None
@@ -46,9 +46,10 @@ class RunOutcome:
     num_test: test examples.
     in_subset: ceil(num_train / 8) bytes; bit i: training example i was in the run's subset.
     train_correct: ceil(num_train / 8) bytes; bit i: training example i is classified correctly.
+      Empty where that was not recorded.
     test_correct: ceil(num_test / 8) bytes; bit j: test example j is classified correctly.
     train_margin: 4 · num_train bytes, little-endian float32 in the order of the training examples;
-      None if the margins are not known, or were not asked for.
+      None if the margins are not known, or were not asked for; empty where `train_correct` is.
     test_margin: 4 · num_test bytes, likewise of the test examples; None where `train_margin` is.
   """
 
@@ -70,7 +71,11 @@ class RunOutcome:
     test_correct: np.ndarray,
     margins: Margins | None = None,
   ) -> RunOutcome:
-    """Packs bool arrays [num_train], [num_train] and [num_test], and margins of as many."""
+    """Packs bool arrays [num_train], [num_train] and [num_test], and margins of as many.
+
+    Where outcomes on training examples were not recorded, the second is empty, as are margins on
+    them.
+    """
     return cls(
       key=key,
       num_train=len(in_subset),
@@ -90,12 +95,17 @@ class RunOutcome:
     return Margins(np.frombuffer(self.train_margin, "<f4"), np.frombuffer(self.test_margin, "<f4"))
 
   def unpack(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the three bool arrays that `pack` takes."""
+    """Returns the three bool arrays that `pack` takes; what was not recorded is empty."""
     return (
       _unpack(self.in_subset, self.num_train),
-      _unpack(self.train_correct, self.num_train),
+      _unpack(self.train_correct, self.num_train if self.train_recorded else 0),
       _unpack(self.test_correct, self.num_test),
     )
+
+  @property
+  def train_recorded(self) -> bool:
+    """Whether it is known which training examples the run classifies correctly."""
+    return bool(self.train_correct) or not self.num_train
 
   @property
   def examples_in(self) -> int:
@@ -104,13 +114,16 @@ class RunOutcome:
 
   def accuracies(self) -> Accuracies:
     """Returns the run's accuracy on each split."""
+    test = _share(_popcount(_bytes(self.test_correct)), self.num_test)
+    if not self.train_recorded:
+      return Accuracies(train=None, removed=None, test=test)
     correct = _bytes(self.train_correct)
     correct_in = _popcount(correct & _bytes(self.in_subset))
     correct_out = _popcount(correct) - correct_in
     return Accuracies(
       train=_share(correct_in, self.examples_in),
       removed=_share(correct_out, self.num_train - self.examples_in),
-      test=_share(_popcount(_bytes(self.test_correct)), self.num_test),
+      test=test,
     )
 
 

@@ -74,7 +74,12 @@ def read_influence(directory: str, subset_ratio: float) -> IndexedScores:
 
 
 def _by_example(directory: str, table: pa.Table, where: str, score: str) -> IndexedScores:
-  size = scored_sizes(read_manifest(directory)).train
+  manifest = read_manifest(directory)
+  if not manifest.examples.train_recorded:
+    raise UsageError(
+      f"{directory} holds no {score}: the runs have recorded no outcomes on training examples"
+    )
+  size = scored_sizes(manifest).train
   check_examples(f"{directory}: {where}", table["example"].to_numpy(), size)
   return _indexed(table, ["example"], score, ["label"])
 

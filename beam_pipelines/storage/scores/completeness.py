@@ -91,14 +91,13 @@ def check_tables(directory: str, manifest: Manifest, tables: Mapping[str, pa.Tab
     UsageError: a table lacks, repeats or adds examples.
   """
   sizes = scored_sizes(manifest)
+  expected = sizes.train if manifest.examples.train_recorded else 0
   if "cscores" in tables:
-    check_examples(
-      f"{directory}: table cscores", tables["cscores"]["example"].to_numpy(), sizes.train
-    )
+    check_examples(f"{directory}: table cscores", tables["cscores"]["example"].to_numpy(), expected)
   if "examples" in tables:
     for ratio, rows in _per_ratio(tables["examples"], manifest):
       where = f"{directory}: table examples at ratio {ratio}"
-      check_examples(where, rows["example"].to_numpy(), sizes.train)
+      check_examples(where, rows["example"].to_numpy(), expected)
   if "influence" in tables:
     for ratio, rows in _per_ratio(tables["influence"], manifest):
       pairs = np.stack([rows[name].to_numpy() for name in ("train_example", "test_example")], 1)

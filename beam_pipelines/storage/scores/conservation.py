@@ -40,16 +40,17 @@ def _counts(manifest: Manifest) -> Iterator[tuple[str, int, int]]:
   """Yields what was counted, how much was found, and how much there must be."""
   rows, ratios = manifest.rows, len(manifest.ratios)
   train, test = manifest.examples.train, manifest.examples.test
+  scored = train if manifest.examples.train_recorded else 0
   used = manifest.runs_used
   yield "inputs used or skipped", used + manifest.runs_skipped, manifest.runs_listed
   yield "runs in the subset ratios", sum(ratio.runs for ratio in manifest.ratios), used
   yield "rows of outcomes", rows.get("outcomes", 0), used
-  yield "rows of examples", rows.get("examples", 0), ratios * train
-  yield "rows of cscores", rows.get("cscores", 0), train if used else 0
+  yield "rows of examples", rows.get("examples", 0), ratios * scored
+  yield "rows of cscores", rows.get("cscores", 0), scored if used else 0
   yield "rows of train_influence", rows.get("train_influence", 0), ratios * train
   yield "rows of test_influence", rows.get("test_influence", 0), ratios * test
   if manifest.options.correctness:
-    yield "rows of correctness", rows.get("correctness", 0), used * (train + test)
+    yield "rows of correctness", rows.get("correctness", 0), used * (scored + test)
   if manifest.options.dense:
     yield "rows of the dense matrix", rows.get(DENSE, 0), ratios * train if test else 0
     described = [part for part in manifest.parts_of(DENSE) if not part.rows]

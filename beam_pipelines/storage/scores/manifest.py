@@ -49,7 +49,11 @@ class Examples:
   """How many examples there are."""
 
   train: int = Field(description="In the training set.")
-  test: int = Field(description="In the test set.")
+  test: int = Field(description="In the test set; 0 if no outcomes on them were recorded.")
+  train_recorded: bool = Field(
+    default=True,
+    description="Whether outcomes on the training set were; if not, no row of it has scores.",
+  )
 
 
 @dataclass(frozen=True, config=_EXACT)

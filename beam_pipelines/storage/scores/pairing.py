@@ -49,7 +49,7 @@ def check_dataset(
     UsageError: sizes or labels differ; the message says which.
   """
   scored, given = scored_sizes(manifest), Sizes(len(train_labels), len(test_labels))
-  if scored != given:
+  if (given.train, given.test if scored.test else 0) != scored:
     raise UsageError(
       f"{directory} holds scores of {scored}, the data set {spec} has {given}: {_ADVICE}"
     )
