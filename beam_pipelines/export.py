@@ -22,12 +22,10 @@ from beam_pipelines.storage.scores.columns import (
 from beam_pipelines.storage.scores.completeness import scored_sizes
 from beam_pipelines.storage.scores.directory import DENSE, read_table
 from beam_pipelines.storage.scores.manifest import Manifest, read_manifest
-from beam_pipelines.storage.scores.pairing import check_dataset
+from beam_pipelines.storage.scores.pairing import PAIRED_TABLES, check_dataset
 from estimators.agreement import IndexedScores
 from files.errors import UsageError
 from image_datasets import Dataset, describe_specs, load_dataset
-
-_PAIRED_TABLES = ("examples", "influence")  # with the labels that the scores know of both sides
 
 
 class _Asked(NamedTuple):
@@ -88,9 +86,8 @@ def _parser() -> command.Parser:
 
 def _load_scored_dataset(args: argparse.Namespace, manifest: Manifest) -> Dataset:
   dataset = load_dataset(args.dataset, args.data_dir)
-  tables = {name: read_table(args.scores, name) for name in _PAIRED_TABLES}
-  labels = (dataset.train.labels, dataset.test.labels)
-  check_dataset(args.scores, manifest, tables, args.dataset, *labels)
+  tables = {name: read_table(args.scores, name) for name in PAIRED_TABLES}
+  check_dataset(args.scores, manifest, tables, dataset)
   return dataset
 
 

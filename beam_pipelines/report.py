@@ -31,10 +31,9 @@ def run(argv: Sequence[str]) -> int:
   args, _ = parser.parse(argv)
   output = open_output(args.output)
   with open_scores(args.scores) as scores:
-    tables = {name: scores.table(name) for name in REPORT_TABLES}
+    tables = {name: scores.table(name) for name in (*REPORT_TABLES, "index")}
   dataset = load_dataset(args.dataset, args.data_dir)
-  labels = (dataset.train.labels, dataset.test.labels)
-  check_dataset(args.scores, scores.manifest, tables, args.dataset, *labels)
+  check_dataset(args.scores, scores.manifest, tables, dataset)
   manifest = scores.manifest.as_json()
   try:
     document = render_report(tables, manifest, dataset)

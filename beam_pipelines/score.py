@@ -17,10 +17,8 @@ from beam_pipelines.launch.engines import prepare_job, print_plan
 from beam_pipelines.launch.job import Job
 from beam_pipelines.launch.scoring import Scoring, plan_scoring
 from beam_pipelines.storage.scores.directory import check_owner, read_table
-from beam_pipelines.storage.scores.manifest import (
-  read_manifest,
-  read_stub,
-)
+from beam_pipelines.storage.scores.index import stage_index
+from beam_pipelines.storage.scores.manifest import read_manifest, read_stub
 from beam_pipelines.storage.scores.publication import abandon, finish_publication
 from beam_pipelines.storage.scores.staging import ANY, Staging, discard_left_over
 from beam_pipelines.storage.scores.tables import SCORE_TABLES
@@ -69,13 +67,15 @@ def run(argv: Sequence[str]) -> int:
 
 def _score(args: argparse.Namespace, scoring: Scoring, job: Job, accelerator: str | None) -> None:
   ratios = sorted({key.subset_ratio for key in scoring.listing.keys})
-  names = [name for name in SCORE_TABLES if name != "correctness" or args.correctness]
+  asked = {"correctness": args.correctness, "index": args.dataset}
+  names = [name for name in SCORE_TABLES if asked.get(name, True)]
   with (
     _staged(scoring.staging, job),
     bigquery_target.into_bigquery(args, job, scoring.staging, names, ratios) as load,
     _source(scoring, job.options, accelerator) as source,
     job as pipeline,
   ):
+    index = stage_index(scoring.staging, scoring.dataset) if scoring.dataset else ()
     _ = _read(pipeline, scoring, source) | "Score" >> ScoreOutcomes(
       scoring.staging,
       scoring.request,
@@ -83,6 +83,7 @@ def _score(args: argparse.Namespace, scoring: Scoring, job: Job, accelerator: st
       scoring.selection,
       scoring.labels,
       scoring.block_size,
+      tuple(index),
       scoring.warnings,
       load,
     )
@@ -105,7 +106,7 @@ def _staged(staging: Staging, job: Job) -> Iterator[None]:
       raise
     raise UsageError(reason) from error
   finally:
-    if not job.may_still_run:
+    if not job.may_still_run and not job.template:  # which finds the index there when it runs
       abandon(staging)
 
 

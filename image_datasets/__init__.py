@@ -3,6 +3,7 @@
 from image_datasets.dataset import ImageDataset, LabeledImages
 from image_datasets.errors import DatasetError
 from image_datasets.interface import Batch, Dataset, Examples
+from image_datasets.pixels import pixel_hash, pixel_hashes
 from image_datasets.registry import dataset_path, describe_specs, is_in_data_dir, load_dataset
 
 __all__ = [
@@ -16,4 +17,6 @@ __all__ = [
   "describe_specs",
   "is_in_data_dir",
   "load_dataset",
+  "pixel_hash",
+  "pixel_hashes",
 ]

@@ -23,6 +23,8 @@ def checked_dataset(
   num_classes: int | None = None,
   pixel_max: float = 255.0,
   class_names: Sequence[str] | None = None,
+  train_ids: Sequence[str] | None = None,
+  test_ids: Sequence[str] | None = None,
   warnings: Sequence[str] = (),
 ) -> ImageDataset:
   """Makes a data set of raw arrays, or says what is wrong with them.
@@ -35,6 +37,8 @@ def checked_dataset(
     num_classes: by default one more than the largest label.
     pixel_max: the pixel value that normalises to 1.0.
     class_names: by default "0", "1", ….
+    train_ids: what the data set calls each training example, if it has names for them.
+    test_ids: the same for the test set.
     warnings: what reading it has shown already; those of `find_doubts` are added.
 
   Returns:
@@ -42,10 +46,11 @@ def checked_dataset(
 
   Raises:
     DatasetError: on a wrong shape or dtype, channels before the pixels, an empty split, counts or
-      shapes that disagree, labels outside 0 … num_classes - 1, or a pixel_max that is not positive.
+      shapes that disagree, labels outside 0 … num_classes - 1, a pixel_max that is not positive, or
+      ids that repeat.
   """
-  train_split = _labeled_images(f"{spec}: train", *train, pixel_max)
-  test_split = _labeled_images(f"{spec}: test", *test, pixel_max)
+  train_split = _labeled_images(f"{spec}: train", *train, pixel_max, train_ids)
+  test_split = _labeled_images(f"{spec}: test", *test, pixel_max, test_ids)
   train_shape, test_shape = (split.images.shape[1:] for split in (train_split, test_split))
   if train_shape != test_shape:
     raise DatasetError(
@@ -74,7 +79,11 @@ def checked_dataset(
 
 
 def _labeled_images(
-  where: str, images: np.ndarray, labels: np.ndarray, pixel_max: float
+  where: str,
+  images: np.ndarray,
+  labels: np.ndarray,
+  pixel_max: float,
+  ids: Sequence[str] | None,
 ) -> LabeledImages:
   """Returns one split with its channel axis, read-only."""
   _check_images(where, images)
@@ -97,7 +106,22 @@ def _labeled_images(
   labels = labels.astype(np.int64)
   images.setflags(write=False)
   labels.setflags(write=False)
-  return LabeledImages(images, labels, float(pixel_max))
+  names = _distinct_ids(where, ids, len(labels))
+  return LabeledImages(images, labels, float(pixel_max), names)
+
+
+def _distinct_ids(where: str, ids: Sequence[str] | None, size: int) -> np.ndarray | None:
+  """Returns the names of examples, one each and all different, read-only."""
+  if ids is None:
+    return None
+  names = np.array(ids, dtype=str)
+  if names.shape != (size,):
+    raise DatasetError(f"{where} has {len(names)} ids for {size} examples: give one each")
+  different, counts = np.unique(names, return_counts=True)
+  if len(different) < size:
+    raise DatasetError(f"{where} has the id {different[counts > 1][0]} more than once: name each")
+  names.setflags(write=False)
+  return names
 
 
 def _check_images(where: str, images: np.ndarray) -> None:

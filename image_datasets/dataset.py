@@ -1,11 +1,13 @@
 """What a data set in memory is."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from image_datasets.interface import Batch
+from image_datasets.pixels import pixel_hashes
 
 
 # Compared by identity: `==` on arrays has no single truth value.
@@ -19,14 +21,21 @@ class LabeledImages:
     images: uint8 [n, height, width, channels].
     labels: int64 [n].
     pixel_max: the pixel value that normalises to 1.0.
+    ids: what the data set itself calls each example, str [n]; None if it has no names for them.
   """
 
   images: np.ndarray
   labels: np.ndarray
   pixel_max: float = 255.0
+  ids: np.ndarray | None = None
 
   def __len__(self) -> int:
     return len(self.labels)
+
+  @functools.cached_property
+  def pixel_hashes(self) -> np.ndarray:
+    """The hash of each image, `S32` [n]; see `pixel_hash`. Computed at the first call for it."""
+    return pixel_hashes(self.images)
 
   def batches(self, batch_size: int) -> Iterator[Batch]:
     """Yields pixels divided by `pixel_max`, in the order of the examples."""

@@ -25,6 +25,21 @@ class Examples(Protocol):
   def labels(self) -> np.ndarray:
     """Classes by index, int64 [n], read-only."""
 
+  @property
+  def ids(self) -> np.ndarray | None:
+    """What the data set itself calls each example, such as a file name or TFDS's `train_16399`.
+
+    Str [n], all different; None if it has no names for them.
+    """
+
+  @property
+  def pixel_hashes(self) -> np.ndarray | None:
+    """The `pixel_hash` of each picture, `S32` [n]; None where all are too many to be read for it.
+
+    Raises:
+      DatasetError: an image cannot be read.
+    """
+
   def __len__(self) -> int: ...
 
   def batches(self, batch_size: int) -> Iterator[Batch]:

@@ -5,7 +5,7 @@ import io
 import logging
 import posixpath
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from image_datasets.errors import DatasetError, explained
 
 _LOGGER = logging.getLogger(__name__)
 _BATCH_SIZE = 1024
-_FEATURES = {"image": True, "label": True}
+_ID = "id"  # CIFAR's: split and number in the original files
 
 
 def load(name: str, data_dir: str | None = None) -> ImageDataset:
@@ -51,8 +51,10 @@ def load(name: str, data_dir: str | None = None) -> ImageDataset:
       train, test = (_read_split(builder, split) for split in ("train", "test"))
   return checked_dataset(
     spec,
-    train=train,
-    test=test,
+    train=train[:2],
+    test=test[:2],
+    train_ids=train.ids,
+    test_ids=test.ids,
     num_classes=label.num_classes,
     class_names=label.names,
     warnings=left_out(spec, "validation" if "validation" in builder.info.splits else None),
@@ -140,25 +142,36 @@ def _check_features(spec: str, features: dict[str, Any]) -> Any:
   return label
 
 
-def _read_split(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
-  """Returns images and labels in the order in which the shards hold them."""
+class _Split(NamedTuple):
+  images: np.ndarray
+  labels: np.ndarray
+  ids: list[str] | None
+
+
+def _read_split(builder: Any, split: str) -> _Split:
+  """Returns images, labels and ids in the order in which the shards hold them."""
   import tensorflow_datasets as tfds
 
+  features = dict(builder.info.features)
+  has_ids = isinstance(features.get(_ID), tfds.features.Text)
+  wanted = {"image": True, "label": True} | ({_ID: True} if has_ids else {})
   batches = builder.as_dataset(
     split=split,
     batch_size=_BATCH_SIZE,
     shuffle_files=False,
-    decoders=tfds.decode.PartialDecoding(_FEATURES),
+    decoders=tfds.decode.PartialDecoding(wanted),
     read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
   )
-  feature = builder.info.features["image"]
   size = builder.info.splits[split].num_examples
-  images = np.empty((size, *feature.shape), feature.np_dtype)
+  images = np.empty((size, *features["image"].shape), features["image"].np_dtype)
   labels = np.empty(size, np.int64)
+  ids: list[str] = []
   start = 0
   for batch in tfds.as_numpy(batches):
     stop = start + len(batch["label"])
     images[start:stop] = batch["image"]
     labels[start:stop] = batch["label"]
+    if has_ids:
+      ids += [name.decode() for name in batch[_ID]]
     start = stop
-  return images, labels
+  return _Split(images, labels, ids if has_ids else None)

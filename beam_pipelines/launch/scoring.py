@@ -34,6 +34,7 @@ from beam_pipelines.storage.scores.manifest import (
   StoredPart,
   read_stub,
 )
+from beam_pipelines.storage.scores.pairing import check_index
 from beam_pipelines.storage.scores.staging import Staging
 from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.pack_runs import choose_block_size
@@ -75,7 +76,7 @@ class Scoring:
     runs_scored: how many runs those are.
     sizes: what every run must have; None for whatever most have.
     appended: whether there are scores of these sizes, to which the others are added.
-    labels: classes of the examples.
+    dataset: the data set of the examples, if one is given.
     block_size: training examples per block.
     evaluation: how checkpoints are evaluated; None reads recorded outcomes.
     warnings: what is known to be odd before anything is read.
@@ -92,10 +93,15 @@ class Scoring:
   runs_scored: int
   sizes: SetSizes | None
   appended: bool
-  labels: Labels
+  dataset: Dataset | None
   block_size: int
   evaluation: Evaluation | None
   warnings: tuple[str, ...]
+
+  @property
+  def labels(self) -> Labels:
+    """Classes of the examples."""
+    return _labels(self.dataset)
 
   @property
   def runs_listed(self) -> int:
@@ -131,6 +137,8 @@ def plan_scoring(args: argparse.Namespace) -> Scoring:
       scored = _runs_of(former)
       parts = former.manifest.parts_of("outcomes")
       sizes = _sizes_of(former.manifest, sizes, args)
+      if dataset:
+        check_index(args.scores, former.table("index"), dataset)
   unscored = tuple(run for run in listing.runs if run.key not in scored)
   left = (packed.without(scored) for packed in listing.packed)
   packed, skipped = tuple(packed for packed in left if packed.runs), listing.skipped
@@ -152,7 +160,7 @@ def plan_scoring(args: argparse.Namespace) -> Scoring:
     len(scored),
     sizes,
     bool(parts),
-    _labels(dataset),
+    dataset,
     choose_block_size(
       args.worker_memory, most_runs, _num_test(sizes, unscored, packed), args.dense
     ),

@@ -6,9 +6,11 @@ import dataclasses
 from collections.abc import Iterator
 
 import apache_beam as beam
+from apache_beam.pvalue import AsSingleton
 
 from beam_pipelines.storage.runs.judgement import SetSizes
-from beam_pipelines.storage.scores.manifest import Manifest, Request
+from beam_pipelines.storage.scores.index import split_of
+from beam_pipelines.storage.scores.manifest import Manifest, Request, StoredPart
 from beam_pipelines.storage.scores.staging import Staging
 from beam_pipelines.transforms.count_outcomes import CountOutcomes
 from beam_pipelines.transforms.find_misreadings import FindMisreadings
@@ -47,6 +49,7 @@ class ScoreOutcomes(beam.PTransform):
     selection: which influence pairs to keep.
     labels: classes of the examples.
     block_size: training examples per block, a multiple of 8.
+    index: the parts of the table `index`, which are staged already.
     warnings: sentences that are known before the job runs.
     load: also loads what is staged into BigQuery.
   """
@@ -57,6 +60,7 @@ class ScoreOutcomes(beam.PTransform):
   selection: PairSelection
   labels: Labels
   block_size: int
+  index: tuple[StoredPart, ...] = ()
   warnings: tuple[str, ...] = ()
   load: LoadBigQuery | None = None
 
@@ -81,7 +85,12 @@ class ScoreOutcomes(beam.PTransform):
     if self.request.options.correctness:
       each = gathered | "Each run" >> beam.FlatMap(lambda group: group)
       parts.append(each | "Correctness" >> TabulateCorrectness())
-    staged = [parts | "All parts" >> beam.Flatten() | "Stage" >> StageParts(self.staging)]
+    staged = [
+      outcomes.pipeline
+      | "Index" >> beam.Create(self.index)
+      | "Of what was scored" >> beam.Filter(_is_scored, AsSingleton(sizes)),
+      parts | "All parts" >> beam.Flatten() | "Stage" >> StageParts(self.staging),
+    ]
     if self.request.options.dense:
       stage_dense = StageDenseInfluence(self.staging, sizes, self.block_size)
       staged.extend(packed | "Dense influence" >> stage_dense)
@@ -104,6 +113,10 @@ class ScoreOutcomes(beam.PTransform):
       loads,
     )
     return all_staged | "Publish" >> publish
+
+
+def _is_scored(index: StoredPart, sizes: SetSizes) -> bool:
+  return sizes.num_test > 0 or split_of(index) != "test"
 
 
 def _describe_missing_sides(sizes: SetSizes) -> Iterator[str]:

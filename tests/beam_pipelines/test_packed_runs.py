@@ -133,6 +133,7 @@ def test_without_test_outcomes_there_is_memorization_and_no_influence(tmp_path, 
   assert _score(tmp_path / "full", tmp_path / "expected", *flags) == 0
   assert _rows(tmp_path / "scores", "examples") == _rows(tmp_path / "expected", "examples")
   assert _rows(tmp_path / "scores", "influence") == []
+  assert _rows(tmp_path / "scores", "index", "distinct split") == [("train",)]
   assert _rows(tmp_path / "scores", "runs", "distinct accuracy_test") == [(None,)]
   assert _manifest(tmp_path / "scores")["examples"] == {
     **{"train": NUM_TRAIN, "test": 0, "train_recorded": True}

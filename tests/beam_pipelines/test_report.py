@@ -127,6 +127,22 @@ def test_labels_of_test_examples_count_too(scores, tmp_path, capsys):
   assert "in table influence" in error
 
 
+def test_the_same_images_in_another_order_are_refused(scores, tmp_path, capsys):
+  digits = load_dataset("digits")
+  order = np.arange(len(digits.train))
+  twins = np.flatnonzero(digits.train.labels == 7)
+  order[twins] = twins[::-1]
+  spec = _other_digits(tmp_path / "other.npz", train=order)
+  capsys.readouterr()
+  assert _report(scores, tmp_path / "report.html", spec) == 2
+  moved = 2 * (len(twins) // 2)
+  assert _refusal(capsys) == (
+    f"{scores}: training example {twins[0]} has other pixels in the data set {spec}, as have "
+    f"{moved} of 1,437, which has the same examples in another order: give the data set that was "
+    "scored"
+  )
+
+
 def test_scores_without_labels_take_those_of_the_data_set(unlabelled_scores, tmp_path):
   assert _report(unlabelled_scores, tmp_path / "report.html") == 0
 

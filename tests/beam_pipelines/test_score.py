@@ -9,6 +9,7 @@ import pytest
 import zarr
 
 import files
+import image_datasets
 from beam_pipelines import cli
 from tests.helpers.cases import write_broken_runs
 from tests.helpers.outcomes import (
@@ -68,7 +69,7 @@ def test_writes_tables_and_manifest(experiment, scores, dataset, outcomes, capsy
   tables = _tables(scores)
   assert set(tables) == {
     *("examples", "cscores", "influence", "train_influence", "test_influence"),
-    *("runs", "outcomes", "skipped"),
+    *("index", "runs", "outcomes", "skipped"),
   }
   assert len(tables["examples"]) == 2 * NUM_TRAIN
   assert len(tables["cscores"]) == NUM_TRAIN
@@ -107,6 +108,37 @@ def test_scoring_without_a_data_set_leaves_labels_null(experiment, scores):
       else ((scores / table).glob("*.parquet"))
     )
     assert pq.read_table(path)[column].null_count == pq.read_table(path).num_rows
+
+
+def test_the_index_says_what_each_example_is(experiment, scores, dataset):
+  assert _score(experiment, scores, f"--dataset={dataset}") == 0
+  loaded = image_datasets.load_dataset(dataset)
+  assert _tables(scores)["index"] == sorted(
+    (
+      (split, number, None, int(label), str(label), image_datasets.pixel_hash(image))
+      for split, examples in (("train", loaded.train), ("test", loaded.test))
+      for number, (image, label) in enumerate(zip(examples.images, examples.labels, strict=True))
+    ),
+    key=repr,
+  )
+  assert _score(experiment, scores, "--pairs=all") == 0
+  assert not (scores / "index").exists()
+
+
+def test_appending_needs_the_same_examples_in_the_same_order(experiment, scores, tmp_path, capsys):
+  spec = write_few_digits(tmp_path / "few.npz")
+  _score(experiment, scores, f"--dataset={spec}")
+  arrays = dict(np.load(tmp_path / "few.npz"))
+  twins = np.flatnonzero(arrays["train__label"] == arrays["train__label"][0])
+  arrays["train__image"][twins[:2]] = arrays["train__image"][twins[1::-1]]
+  np.savez(tmp_path / "few.npz", **arrays)
+  capsys.readouterr()
+  assert _score(experiment, scores, f"--dataset={spec}", "--append") == 2
+  assert capsys.readouterr().err == (
+    f"heldout score: error: {scores}: training example 0 has other pixels in the data set {spec}, "
+    "as have 2 of 37, which has the same examples in another order: give the data set that was "
+    "scored\n"
+  )
 
 
 def test_correctness_table_on_request(experiment, scores, outcomes):

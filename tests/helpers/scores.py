@@ -21,7 +21,7 @@ from beam_pipelines.storage.scores.publication import publish
 from beam_pipelines.storage.scores.staging import Staging, describe_part
 
 
-def make_request(experiment="e", job="job", **options):
+def make_request(experiment="e", job="job", dataset=None, **options):
   """Returns what a command with a few options asks for."""
   asked = {
     "pairs": "all",
@@ -44,7 +44,7 @@ def make_request(experiment="e", job="job", **options):
     job=job,
     created="2026-11-25T10:00:00+00:00",
     source="recorded",
-    dataset=None,
+    dataset=dataset,
     model=None,
     options=Options(**{**asked, **options}),
     versions={"python": "3.11"},

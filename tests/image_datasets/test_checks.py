@@ -224,3 +224,24 @@ def test_a_pixel_max_that_is_not_positive_is_refused(splits, pixel_max):
 def test_class_names_that_do_not_fit_are_refused(splits):
   with pytest.raises(DatasetError, match="2 class names for 10 classes: name each one"):
     checked_dataset("spec", **splits, class_names=["odd", "even"])
+
+
+def test_examples_may_have_ids(splits):
+  names = [f"test_{number}" for number in range(40)]
+  dataset = checked_dataset("spec", **splits, test_ids=names)
+  assert dataset.train.ids is None
+  assert dataset.test.ids.tolist() == names
+  assert not dataset.test.ids.flags.writeable
+
+
+@pytest.mark.parametrize(
+  ("ids", "message"),
+  [
+    (["a"] * 3, "spec: test has 3 ids for 40 examples: give one each"),
+    ([*map(str, range(39)), "7"], "spec: test has the id 7 more than once: name each"),
+  ],
+)
+def test_ids_that_name_no_one_example_are_refused(splits, ids, message):
+  with pytest.raises(DatasetError) as raised:
+    checked_dataset("spec", **splits, test_ids=ids)
+  assert str(raised.value) == message

@@ -88,6 +88,21 @@ def test_a_data_set_that_tfds_has_code_for_loads_offline(tmp_path, splits):
   assert len(dataset.train) == len(padded["train"])
 
 
+def test_ids_of_examples_are_kept(tmp_path, splits, data_dir):
+  named = {
+    name: [(*example, f"{name}_{number}") for number, example in enumerate(examples)]
+    for name, examples in splits.items()
+  }
+  prepare(tmp_path, named, image=IMAGE, label=LABEL, id=tfds.features.Text())
+  dataset = load_dataset("tfds:tiny_digits", data_dir=str(tmp_path))
+  for name, split in (("train", dataset.train), ("test", dataset.test)):
+    assert sorted(split.ids) == sorted(f"{name}_{number}" for number in range(len(split)))
+    for image, label, id_ in zip(split.images, split.labels, split.ids, strict=True):
+      original, original_label = splits[name][int(id_.removeprefix(f"{name}_"))]
+      assert (label, image.tobytes()) == (original_label, original.tobytes())
+  assert load_dataset("tfds:tiny_digits", data_dir=str(data_dir)).train.ids is None
+
+
 def test_classes_come_with_their_names(data_dir):
   dataset = load_dataset("tfds:tiny_digits", data_dir=str(data_dir))
   assert dataset.num_classes == 10

@@ -49,6 +49,8 @@ def _counts(manifest: Manifest) -> Iterator[tuple[str, int, int]]:
   yield "rows of cscores", rows.get("cscores", 0), scored if used else 0
   yield "rows of train_influence", rows.get("train_influence", 0), ratios * train
   yield "rows of test_influence", rows.get("test_influence", 0), ratios * test
+  if used:  # else there are no sizes, and nothing is published anyway
+    yield "rows of index", rows.get("index", 0), train + test if manifest.dataset else 0
   if manifest.options.correctness:
     yield "rows of correctness", rows.get("correctness", 0), used * (scored + test)
   if manifest.options.dense:

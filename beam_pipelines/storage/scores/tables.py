@@ -10,6 +10,8 @@ import pyarrow as pa
 _RATIO = "Share of the training set in each run's random subset."
 _EXAMPLE = "Index of the example in the original training set."
 _TEST_EXAMPLE = "Index of the example in the original test set."
+_SPLIT = "The original data set's split: train or test."
+_IN_SPLIT = "Index of the example in that split."
 _LABEL = "Class of the example; null if scored without a data set."
 
 
@@ -103,6 +105,27 @@ SCORE_TABLES: dict[str, pa.Schema] = {
   ),
   "train_influence": _summary("training", _EXAMPLE),
   "test_influence": _summary("test", _TEST_EXAMPLE),
+  "index": _table(
+    "What each scored example is, one row per example of both splits: it joins the other tables "
+    "with the same images in any other order. There is none if scored without a data set.",
+    _column("split", pa.string(), _SPLIT),
+    _column("example", pa.int64(), _IN_SPLIT),
+    _column(
+      "id",
+      pa.string(),
+      "What the data set calls it, such as TFDS's `train_16399`; null if it has no name for it.",
+      nullable=True,
+    ),
+    _column("label", pa.int64(), "Class of the example."),
+    _column("class_name", pa.string(), "Name of the class."),
+    _column(
+      "pixels",
+      pa.string(),
+      "First 32 hexadecimal digits of the SHA-256 of height, width and channels (little-endian "
+      "uint32) and the uint8 pixels, row by row, channels last; null if they were not read.",
+      nullable=True,
+    ),
+  ),
   "runs": _table(
     "One row per run that was scored.",
     _column("subset_ratio", pa.float64(), _RATIO),
@@ -141,8 +164,8 @@ SCORE_TABLES: dict[str, pa.Schema] = {
     "One row per run and example: what every score is counted from. Written on request.",
     _column("subset_ratio", pa.float64(), _RATIO),
     _column("run", pa.int64(), "Run id, unique within the subset ratio."),
-    _column("split", pa.string(), "The original data set's split: train or test."),
-    _column("example", pa.int64(), "Index of the example in that split."),
+    _column("split", pa.string(), _SPLIT),
+    _column("example", pa.int64(), _IN_SPLIT),
     _column("in_subset", pa.bool_(), "Whether the run saw the example in training."),
     _column("correct", pa.bool_(), "Whether the run classifies the example correctly."),
   ),

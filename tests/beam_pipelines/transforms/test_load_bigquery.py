@@ -18,7 +18,7 @@ from tests.helpers.gcs import BUCKET
 from tests.helpers.outcomes import make_outcomes
 from tests.helpers.scores import make_request
 
-NAMES = tuple(name for name in SCORE_TABLES if name != "correctness")
+NAMES = tuple(name for name in SCORE_TABLES if name not in ("correctness", "index"))
 TEMPORARY = f"gs://{BUCKET}/loads"
 
 

@@ -65,6 +65,7 @@ def test_clustering_is_by_subset_ratio_and_example(table):
   assert {types[column] for column in columns} <= CLUSTERABLE
   assert columns == {
     "cscores": ["example"],
+    "index": ["example"],
     "influence": ["subset_ratio", "train_example", "test_example"],
     "runs": ["subset_ratio"],
     "outcomes": ["subset_ratio"],

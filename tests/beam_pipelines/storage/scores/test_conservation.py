@@ -20,6 +20,7 @@ def _whole(**options):
     ("influence", ["a", "b", "c", "d"], 7),
     ("train_influence", ["a", "b"], TRAIN),
     ("test_influence", ["a", "b"], TEST),
+    ("index", ["train", "test"], (TRAIN + TEST) // 2),
     ("correctness", ["a", "b", "c"], TRAIN + TEST),
     ("influence.zarr", ["zarr.json", "a/zarr.json", "b/zarr.json"], 0),
     ("influence.zarr", ["a/0", "a/1", "b/0", "b/1"], 5),
@@ -29,7 +30,7 @@ def _whole(**options):
     for table, names, count in rows
     for name in names
   ]
-  request = make_request(**{"dense": True, "correctness": True, **options})
+  request = make_request(**{"dense": True, "correctness": True, **options}, dataset="digits")
   ratios = [make_ratio(0.3, 2), make_ratio(0.7, 1)]
   return make_manifest(parts, request, ratios, examples=(TRAIN, TEST))
 
@@ -77,6 +78,14 @@ def test_a_runner_that_loses_everything_publishes_nothing():
   lost = make_manifest([StoredPart("runs", "all.parquet", 0, 1, "sha")], runs_listed=8)
   with pytest.raises(PublicationError, match="0 inputs used or skipped, not 8"):
     check_conservation(lost)
+
+
+def test_scores_without_a_data_set_have_no_index():
+  whole = _whole()
+  without = dataclasses.replace(whole, dataset=None)
+  with pytest.raises(PublicationError, match="14 rows of index, not 0"):
+    check_conservation(without)
+  check_conservation(_with_parts(without, [p for p in whole.parts if p.table != "index"]))
 
 
 def test_pairs_limited_per_example_come_in_a_part_per_ratio():

@@ -1,7 +1,10 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from beam_pipelines.storage.scores.index import index_parts
 from beam_pipelines.storage.scores.pairing import check_dataset
 from files.errors import UsageError
 from tests.helpers.scores import make_manifest, make_ratio
@@ -31,8 +34,24 @@ def _tables(train=TRAIN, test=TEST, pairs=((0, 1), (1, 0))):
   }
 
 
-def _check(tables, train=TRAIN, test=TEST):
-  check_dataset("d", MANIFEST, tables, "digits", np.array(train), np.array(test))
+def _split(labels, ids=None, pixels=None):
+  arrays = [None if values is None else np.array(values) for values in (labels, ids, pixels)]
+  return SimpleNamespace(labels=arrays[0], ids=arrays[1], pixel_hashes=arrays[2])
+
+
+def _check(tables, train=TRAIN, test=TEST, **of_train):
+  dataset = SimpleNamespace(
+    spec="digits", train=_split(train, **of_train), test=_split(test), class_names="0123456789"
+  )
+  check_dataset("d", MANIFEST, tables, dataset)
+
+
+def _index(**of_train):
+  """The table `index` of equal labels."""
+  dataset = SimpleNamespace(
+    train=_split([1, 1, 1], **of_train), test=_split([1, 1]), class_names="ab"
+  )
+  return {"index": pa.concat_tables(rows for _, rows in index_parts(dataset))}
 
 
 @pytest.mark.parametrize("train", [TRAIN, [-1, -1, -1], [-1, 8, -1]])
@@ -78,3 +97,34 @@ def test_tables_must_have_every_example_before_labels_are_looked_at():
     _check(tables, [0, 0, 0])
   with pytest.raises(UsageError, match=r"^d: table influence at ratio 0\.5 should have pairs"):
     _check(_tables(test=[8, 7, 7], pairs=((0, 2),)))
+
+
+@pytest.mark.parametrize("known", [{}, {"ids": ["a", "b", "c"]}, {"pixels": [b"x", b"x", b"y"]}])
+@pytest.mark.parametrize("given", [{}, {"ids": ["a", "b", "c"]}, {"pixels": [b"x", b"x", b"y"]}])
+def test_ids_and_pixels_are_compared_where_both_are_known(known, given):
+  _check(_index(**known), **given)
+
+
+@pytest.mark.parametrize(
+  ("of_train", "message"),
+  [
+    ({"ids": ["a", "c", "b"], "pixels": [b"x", b"y", b"x"]}, "has another id in the data set"),
+    ({"pixels": [b"x", b"y", b"x"]}, "has other pixels in the data set"),
+  ],
+)
+def test_the_same_examples_in_another_order_are_told(of_train, message):
+  with pytest.raises(UsageError) as caught:
+    _check(_index(ids=["a", "b", "c"], pixels=[b"x", b"x", b"y"]), **of_train)
+  assert str(caught.value) == (
+    f"d: training example 1 {message} digits, as have 2 of 3, which has the same examples in "
+    "another order: give the data set that was scored"
+  )
+
+
+def test_other_examples_are_told():
+  with pytest.raises(UsageError) as caught:
+    _check(_index(pixels=[b"x", b"x", b"y"]), pixels=[b"x", b"z", b"y"])
+  assert str(caught.value) == (
+    "d: training example 1 has other pixels in the data set digits, as have 1 of 3: give the data "
+    "set that was scored"
+  )
