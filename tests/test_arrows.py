@@ -26,6 +26,10 @@ FLOORS = {
     "beam_pipelines/launch", "beam_pipelines/transforms", "beam_pipelines/storage", "files",
     "estimators", "models", "image_datasets", "reports",
   },
+  "heldout": {
+    "beam_pipelines", "beam_pipelines/launch", "beam_pipelines/storage", "files", "estimators",
+    "image_datasets", "reports",
+  },
 }  # fmt: skip
 
 

@@ -127,11 +127,10 @@ def execute(command: str, run: Run, argv: Sequence[str] | None = None) -> int:
   Bad input, a file or bucket that may not be used, and a job that fails become one line and status
   2; Ctrl-C becomes one that says what is safe, and status 130. `--verbose` shows more.
   """
-  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   arguments = list(sys.argv[1:] if argv is None else argv)
   verbose = "--verbose" in arguments
   interrupted = threading.Event()
-  with _noise(verbose), _watching_interrupts(interrupted):
+  with quiet(verbose=verbose), _watching_interrupts(interrupted):
     try:
       return run(arguments)
     except KeyboardInterrupt:
@@ -147,8 +146,9 @@ def execute(command: str, run: Run, argv: Sequence[str] | None = None) -> int:
 
 
 @contextmanager
-def _noise(verbose: bool) -> Iterator[None]:
+def quiet(*, verbose: bool) -> Iterator[None]:
   """Shows what libraries log and warn of only if asked to; errors reach the user as exceptions."""
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   root = logging.getLogger()
   handler = LogAboveBars() if verbose else logging.NullHandler()
   level = root.level
