@@ -11,12 +11,14 @@ from typing import NoReturn
 COMMANDS = {
   "build-tfrecords": "write a tree of images, such as ImageNet's, as a data set that streams",
   "train": "train subset runs and write their run directories",
+  "subsets": "write the subsets that runs would have, for training elsewhere",
   "ingest": "stream an archive of runs, such as a released one, into run directories",
+  "import-outcomes": "make runs of what was trained and evaluated elsewhere",
   "inspect": "say what is in an experiment directory",
   "score": "turn outcomes into memorization, influence and consistency tables",
   "verify": "compare what checkpoints predict with what their runs have recorded",
   "report": "show score tables as one HTML file",
-  "export": "write scores as the published .npz files",
+  "export": "write scores as published files, or outcomes as other tools have them",
   "compare": "compare scores with published ones or with each other",
 }
 

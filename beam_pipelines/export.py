@@ -1,4 +1,4 @@
-"""`heldout export`: writes scores as the papers published theirs."""
+"""`heldout export`: writes scores as the papers published theirs, and outcomes as others do."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import numpy as np
 
 import files
 from beam_pipelines.launch import arguments, command
+from beam_pipelines.launch.outcome_export import export_outcomes
 from beam_pipelines.launch.output import add_flag, open_output
-from beam_pipelines.storage.scores import dense, published
+from beam_pipelines.storage.layouts.layout_writers import WRITTEN_LAYOUTS
+from beam_pipelines.storage.scores import dense, plain_scores, published
 from beam_pipelines.storage.scores.columns import (
   choose_ratio,
   read_cscores,
@@ -49,12 +51,16 @@ class _Export(NamedTuple):
 def run(argv: Sequence[str]) -> int:
   """Writes one published file and says what is in it; returns the exit status."""
   args, _ = _parser().parse(argv)
+  if args.format in WRITTEN_LAYOUTS:
+    return export_outcomes(args)
+  if args.scores is None or args.experiment is not None:
+    raise UsageError(f"--format={args.format} needs --scores, and no --experiment: it has scores")
   output = open_output(args.output)
   manifest = read_manifest(args.scores)
   dataset = _load_scored_dataset(args, manifest) if args.dataset else None
   asked = _Asked(args.format, args.scores, manifest, args.ratio, dataset)
   export = _EXPORTS[args.format](asked)
-  output.write(published.encode(args.format, export.arrays))
+  output.write(_encode(args.format, export.arrays))
   output.say(f"{args.format}: {export.what}, into {output}")
   return 0
 
@@ -62,16 +68,27 @@ def run(argv: Sequence[str]) -> int:
 def _parser() -> command.Parser:
   parser = command.Parser(
     "export",
-    "Writes scores as .npz files, key for key as the papers published theirs. Undefined scores,\n"
-    "null in the tables, are NaN. docs/published_formats.md says what each format holds.",
-    "Example:\n"
-    "  heldout export --scores=scores --format=cscores --output=cscores.npz\n\n"
+    "Writes scores as .npz files, key for key as the papers published theirs, or as plain .csv\n"
+    "and .npy. Undefined scores, null in the tables, are NaN. docs/published_formats.md says what\n"
+    "each format holds. Writes recorded outcomes in the layouts of LiRA, datamodels, TRAK and\n"
+    "dattri, which docs/outcomes_for_others.md describes.",
+    "Examples:\n"
+    "  heldout export --scores=scores --format=cscores --output=cscores.npz\n"
+    "  heldout export --scores=scores --format=memorization_csv --output=memorization.csv\n"
+    "  heldout export --experiment=runs --format=trak --output=trak\n\n"
     f"Data sets:\n{describe_specs()}",
   )
   add = parser.add_argument
-  add("--scores", type=arguments.path, required=True, help="directory of score tables")
-  add("--format", choices=published.FORMATS, required=True, help="what to write")
-  add_flag(parser)
+  layouts = ", ".join(WRITTEN_LAYOUTS)
+  add("--scores", type=arguments.path, help=f"directory of score tables; of all but {layouts}")
+  add("--experiment", type=arguments.path, help=f"directory of runs; of {layouts}")
+  add(
+    "--format",
+    choices=(*_EXPORTS, *WRITTEN_LAYOUTS),
+    required=True,
+    help="what to write",
+  )
+  add_flag(parser, what="file to write, - for standard output; directory for outcomes")
   add(
     "--ratio",
     type=float,
@@ -163,11 +180,64 @@ def _infl_mem(asked: _Asked) -> _Export:
   return _Export({"memorization": memorization, "influence": influence}, what)
 
 
+def _memorization_table(asked: _Asked) -> _Export:
+  ratio = asked.chosen_ratio()
+  memorization = read_memorization(asked.scores, ratio)
+  columns: dict[str, np.ndarray] = {"example": memorization.index[:, 0]}
+  if asked.dataset is not None:
+    columns["label"] = asked.dataset.train.labels
+  elif memorization.labels is not None:
+    columns["label"] = memorization.labels[:, 0]
+  columns["memorization"] = memorization.scores
+  return _Export(columns, f"{_count_examples(memorization.scores)} at ratio {ratio}")
+
+
+def _influence_table(asked: _Asked) -> _Export:
+  ratio = asked.chosen_ratio()
+  pairs = read_influence(asked.scores, ratio)
+  pairs = pairs.take(_published_order(pairs))
+  train, test = pairs.index.T
+  columns = {"train_example": train, "test_example": test, "influence": pairs.scores}
+  if asked.manifest.examples.train_recorded:
+    columns["memorization"] = read_memorization(asked.scores, ratio).scores[train]
+  return _Export(columns, f"{len(pairs):,} pairs at ratio {ratio}")
+
+
+def _memorization_array(asked: _Asked) -> _Export:
+  ratio = asked.chosen_ratio()
+  memorization = read_memorization(asked.scores, ratio).scores
+  what = f"{_count_examples(memorization)} at ratio {ratio}"
+  return _Export({"memorization": memorization}, what)
+
+
+def _influence_array(asked: _Asked) -> _Export:
+  ratio = asked.chosen_ratio()
+  memorization = read_memorization(asked.scores, ratio).scores
+  influence = np.empty(scored_sizes(asked.manifest), np.float32)
+  for rows, block in _influence_rows(asked, ratio, memorization):
+    influence[rows] = block
+  what = f"{len(influence):,} training × {influence.shape[1]:,} test examples at ratio {ratio}"
+  return _Export({"influence": influence}, what)
+
+
+def _encode(format_name: str, arrays: dict[str, np.ndarray]) -> bytes:
+  if format_name in published.FORMATS:
+    return published.encode(format_name, arrays)
+  if format_name.endswith("_csv"):
+    return plain_scores.encode_csv(arrays)
+  (array,) = arrays.values()
+  return plain_scores.encode_npy(array)
+
+
 _EXPORTS = {
   "cscores": _cscores,
   "high_influence_pairs": _high_influence_pairs,
   "influence_matrix": _influence_matrix,
   "infl_mem": _infl_mem,
+  "memorization_csv": _memorization_table,
+  "memorization_npy": _memorization_array,
+  "influence_csv": _influence_table,
+  "influence_npy": _influence_array,
 }
 
 

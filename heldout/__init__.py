@@ -16,7 +16,18 @@ Example:
 
 from beam_pipelines.storage.scores.manifest import Manifest
 from files.errors import UsageError
-from heldout.jobs import compare, export, ingest, inspect, report, score, train, verify
+from heldout.jobs import (
+  compare,
+  export,
+  import_outcomes,
+  ingest,
+  inspect,
+  report,
+  score,
+  subsets,
+  train,
+  verify,
+)
 from heldout.scores import Scores, TableName, read_scores
 from image_datasets import Dataset, DatasetError, load_dataset, pixel_hash, pixel_hashes
 
@@ -29,6 +40,7 @@ __all__ = [
   "UsageError",
   "compare",
   "export",
+  "import_outcomes",
   "ingest",
   "inspect",
   "load_dataset",
@@ -37,6 +49,7 @@ __all__ = [
   "read_scores",
   "report",
   "score",
+  "subsets",
   "train",
   "verify",
 ]

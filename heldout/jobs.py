@@ -49,6 +49,34 @@ def ingest(experiment: StrPath, **flags: Flag) -> None:
   _run("ingest", experiment=experiment, **flags)
 
 
+def import_outcomes(experiment: StrPath, *, layout: str, **flags: Flag) -> None:
+  """Makes packed runs of what was trained and evaluated elsewhere.
+
+  Args:
+    experiment: directory of runs, or a new one.
+    layout: of the outcomes, such as "arrays": the flag `--from`.
+    **flags: the others of `heldout import-outcomes`, `source` or `masks` and `correct` among them.
+
+  Raises:
+    UsageError: something is wrong with the arguments or the files, and nothing was imported.
+  """
+  _run("import_outcomes", experiment=experiment, **{"from": layout}, **flags)
+
+
+def subsets(output: StrPath, *, runs: range | str, **flags: Flag) -> None:
+  """Writes the subsets that runs would have, for training elsewhere.
+
+  Args:
+    output: the `.npy` file.
+    runs: run ids.
+    **flags: the others of `heldout subsets`, `dataset` or `num_train` among them.
+
+  Raises:
+    UsageError: something is wrong with the arguments.
+  """
+  _run("subsets", output=output, runs=runs, **flags)
+
+
 def inspect(experiment: StrPath, **flags: Flag) -> None:
   """Says what is in an experiment directory.
 
@@ -113,14 +141,14 @@ def report(scores: StrPath, *, dataset: str, output: StrPath, **flags: Flag) -> 
   _run("report", scores=scores, dataset=dataset, output=output, **flags)
 
 
-def export(scores: StrPath, *, format: str, output: StrPath, **flags: Flag) -> None:
-  """Writes scores as a published `.npz` file.
+def export(scores: StrPath | None = None, *, format: str, output: StrPath, **flags: Flag) -> None:
+  """Writes scores as a published file, or outcomes as another tool has them.
 
   Args:
-    scores: directory of score tables.
-    format: one of those in docs/published_formats.md.
-    output: the file.
-    **flags: the others of `heldout export`.
+    scores: directory of score tables; None where `experiment` is given.
+    format: one of those in docs/published_formats.md, or in docs/outcomes_for_others.md.
+    output: the file, or a directory for outcomes.
+    **flags: the others of `heldout export`, `experiment` among them.
 
   Raises:
     UsageError: the scores lack what the format holds, or cannot be read.

@@ -46,7 +46,7 @@ def bigquery_dataset(text: str) -> str:
 
 def ratios(text: str) -> tuple[float, ...]:
   """Comma-separated subset ratios in (0, 1), in ascending order, each once."""
-  return tuple(sorted({_ratio(part) for part in text.split(",")}))
+  return tuple(sorted({ratio(part) for part in text.split(",")}))
 
 
 def run_range(text: str) -> range:
@@ -67,7 +67,8 @@ def memory(text: str) -> int:
   return int(float(match[1]) * _UNITS[match[2]])
 
 
-def _ratio(text: str) -> float:
+def ratio(text: str) -> float:
+  """A subset ratio in (0, 1)."""
   try:
     value = float(text)
   except ValueError:

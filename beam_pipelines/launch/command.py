@@ -35,6 +35,7 @@ _WHEN_INTERRUPTED = {
   "train": "complete runs are kept, and the same command trains the rest",
   "ingest": "complete runs are kept, and the same command goes on",
   "score": "nothing was published, unless it says so above; the same command starts over",
+  "import-outcomes": "nothing was imported, unless it says so above; the same command starts over",
   "verify": "it writes nothing; the same command starts over",
 }
 

@@ -60,14 +60,18 @@ class Output(NamedTuple):
     print(text, file=sys.stderr if self.target is None else sys.stdout)
 
 
-def add_flag(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+def add_flag(
+  parser: argparse.ArgumentParser,
+  default: str | None = None,
+  what: str = "file to write, - for standard output",
+) -> None:
   """Adds `--output`, for `open_output`; without a default it is required."""
   parser.add_argument(
     "--output",
     type=_path,
     default=default,
     required=default is None,
-    help="file to write, - for standard output",
+    help=what,
   )
 
 

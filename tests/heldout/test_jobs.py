@@ -80,3 +80,16 @@ def test_training_exporting_and_comparing(tmp_path, capsys):
   assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
   with np.load(tmp_path / "c.npz") as arrays:
     assert arrays["scores"].shape == (1437,)
+
+
+def test_subsets_are_imported_and_exported(tmp_path, capsys):
+  paths = {name: tmp_path / f"{name}.npy" for name in ("masks", "correct")}
+  heldout.subsets(paths["masks"], runs=range(8), num_train=40, subset_ratio=0.5)
+  masks = np.load(paths["masks"])
+  np.save(paths["correct"], masks | (np.arange(40) % 3 == 0))
+  heldout.import_outcomes(tmp_path / "runs", layout="arrays", **paths)
+  heldout.export(experiment=tmp_path / "runs", format="lira", output=tmp_path / "lira")
+  assert "imported 8 runs at subset ratio 0.5" in capsys.readouterr().out
+  np.testing.assert_array_equal(
+    np.load(tmp_path / "lira" / "experiment-3_8" / "keep.npy"), masks[3]
+  )

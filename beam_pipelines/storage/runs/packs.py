@@ -33,6 +33,9 @@ _MOST_ROWS = 1 << 20
 _Run = Annotated[int, Field(ge=0, le=_LARGEST_RUN)]
 _Count = Annotated[int, Field(ge=0)]
 
+MarginKind = Literal["logsumexp", "max"]
+"""A margin is the label's logit minus this of the others: the log-odds of the label, or less."""
+
 RECORDED = ("train_correct", "test_correct", "train_margin", "test_margin")
 """What a pack may record of each run, beside its subset."""
 
@@ -78,6 +81,7 @@ class Pack:
     rows: what became of the rows that were read, by name.
     created: when, in ISO 8601.
     parts: its files, sorted.
+    margin: kind of its margins, `logsumexp` or `max`; null without any.
     format: of this file.
   """
 
@@ -90,6 +94,7 @@ class Pack:
   rows: dict[str, _Count]
   created: str
   parts: tuple[PackedPart, ...]
+  margin: MarginKind | None = None
   format: Literal[1] = 1
 
 
@@ -107,6 +112,7 @@ class PackedRuns:
     part: the file that they lie in.
     num_train: training examples.
     num_test: test examples.
+    margin: kind of their margins; None without any.
   """
 
   subset_ratio: float
@@ -115,6 +121,7 @@ class PackedRuns:
   part: PackedPart
   num_train: int
   num_test: int
+  margin: MarginKind | None = None
 
   @property
   def path(self) -> str:
@@ -202,7 +209,8 @@ def find_packs(
       problems[directory] = pack
       continue
     for part in pack.parts:
-      runs = PackedRuns(pack.subset_ratio, part.ids, directory, part, pack.num_train, pack.num_test)
+      sizes = (pack.num_train, pack.num_test)
+      runs = PackedRuns(pack.subset_ratio, part.ids, directory, part, *sizes, pack.margin)
       if problem := _find_problem(part, contents[name].get(part.name)):
         problems |= {runs.path_of(run): problem for run in runs.runs}
       else:

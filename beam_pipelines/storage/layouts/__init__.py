@@ -1,0 +1,1 @@
+"""Outcomes in other tools' layouts: plain arrays, LiRA, datamodels, dattri and TRAK."""

@@ -1,0 +1,233 @@
+"""The layout of LiRA: a directory per model, with `keep.npy` and logits or scores.
+
+As research/mi_lira_2021 of tensorflow/privacy writes it, `experiment-<id>_<N>/keep.npy`,
+`logits/%010d.npy` (n, 1, augmentations, classes) and `scores/%010d.npy` (n, augmentations), by
+epoch; or as lira-pytorch does, `keep.npy`, `logits.npy` (n, augmentations, classes), `scores.npy`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from typing import NamedTuple, cast
+
+import numpy as np
+
+import files
+from beam_pipelines.storage.layouts.foreign_rows import (
+  ZERO,
+  Chunk,
+  Description,
+  RowError,
+  read_bits,
+)
+from beam_pipelines.storage.layouts.matrices import Matrix, find_array, open_matrix
+from beam_pipelines.storage.layouts.notes import SIGNS, noted_margin
+from beam_pipelines.storage.runs.packs import MarginKind
+from files.errors import UsageError
+from files.npy_rows import NpyRows
+
+_KEEP = re.compile(r"(?:(?P<model>.+)/)?keep\.npy")
+_KINDS = ("correct", "logits", "scores")
+_EPOCH = re.compile(rf"(?P<kind>{'|'.join(_KINDS)})(?:/(?P<epoch>\d+))?\.npy", re.ASCII)
+_LABELS = "y_train"
+
+
+class _Model(NamedTuple):
+  """The files of one model: its keep, and of each kind that of the latest epoch, or None."""
+
+  name: str
+  keep: str
+  correct: str | None
+  logits: str | None
+  scores: str | None
+
+
+class LiraRows:
+  """Outcomes of models that were trained for LiRA; each model is a row.
+
+  Correctness and margins come from the logits, averaged over augmentations, if labels are known;
+  otherwise from the scores, which are margins by logsumexp, averaged likewise. Where a
+  `correct.npy`, bool (n,), lies beside the scores, as Heldout writes it, it counts.
+
+  Args:
+    directory: the one that holds the models' directories.
+    labels: path of the training labels; None for `y_train.npy` in the directory, if it is there.
+
+  Raises:
+    UsageError: there are no models, or the first one's files are not what they should be.
+    OSError: something cannot be read.
+  """
+
+  def __init__(self, directory: str, labels: str | None = None):
+    names = [info.name for info in files.list_files(directory)]
+    self._models = _find_models(directory, names)
+    path = labels or find_array(directory, names, _LABELS)
+    self._labels = _read_labels(path) if path else None
+    if not self._models:
+      raise UsageError(f"{directory} holds no keep.npy: it is no directory of LiRA's models")
+    self._num_train = _length(self._models[0].keep)
+    if self._labels is not None and len(self._labels) < self._num_train:
+      raise UsageError(
+        f"{path} has {len(self._labels):,} labels and {self._models[0].keep} is of "
+        f"{self._num_train:,} examples: they must agree"
+      )
+    self._from_logits = self._labels is not None and any(model.logits for model in self._models)
+    if not self._from_logits and not any(model.scores for model in self._models):
+      what = "logits without labels" if any(m.logits for m in self._models) else "no logits"
+      raise UsageError(
+        f"{directory} holds {what}, and no scores: give the labels, {_LABELS}.npy, or make the "
+        "scores"
+      )
+    self.description = self._describe(directory, names, path)
+
+  def read(self, start: int, stop: int) -> Chunk:
+    """Returns some rows; see `ForeignRows`."""
+    shape = (stop - start, self._num_train)
+    masks, correct, margin = np.zeros(shape, bool), np.zeros(shape, bool), np.zeros(shape)
+    problems: dict[int, str] = {}
+    for row, model in enumerate(self._models[start:stop]):
+      try:
+        masks[row] = self._keep(model)
+        if self._from_logits:
+          correct[row], margin[row] = self._judge_logits(model)
+        else:
+          margin[row] = self._average_scores(model)
+          correct[row] = self._read_correct(model) if model.correct else margin[row] > 0
+      except (RowError, UsageError) as error:
+        problems[row] = str(error)
+    return Chunk(masks, correct, None, margin, None, problems)
+
+  def read_masks(self, start: int, stop: int) -> np.ndarray:
+    """Returns the masks of the rows that have one; see `ForeignRows`."""
+    masks = []
+    for model in self._models[start:stop]:
+      try:
+        masks.append(self._keep(model))
+      except (RowError, UsageError):  # `read` says it
+        continue
+    return np.array(masks).reshape(-1, self._num_train)
+
+  def _describe(self, directory: str, names: list[str], labels: str | None) -> Description:
+    margin = noted_margin(directory, names) or "logsumexp"
+    origin = {"layout": "lira", "directory": directory, "margin": margin}
+    if self._from_logits:
+      origin |= {"labels": str(labels), "bits": "largest logit, averaged over augmentations"}
+    elif all(model.correct or not model.scores for model in self._models):
+      origin["bits"] = "as given"
+    else:
+      origin["bits"] = f"from the sign of the score, averaged over augmentations; {ZERO}"
+    first = next(path for model in self._models if (path := self._outcome_of(model)))
+    shape = NpyRows.open(first).shape
+    return Description(
+      rows=len(self._models),
+      num_train=self._num_train,
+      num_test=0,
+      train=True,
+      margins=None if margin == SIGNS else cast("MarginKind", margin),
+      origin=origin,
+      missing={"test_correct": "LiRA has no test outcomes"},
+      row_bytes=8 * math.prod(shape),
+    )
+
+  def _outcome_of(self, model: _Model) -> str | None:
+    return model.logits if self._from_logits else model.scores
+
+  def _read_correct(self, model: _Model) -> np.ndarray:
+    values = _read(str(model.correct))
+    if values.shape != (self._num_train,):
+      raise RowError(f"{model.correct} has shape {values.shape}, not ({self._num_train},)")
+    return read_bits(values, str(model.correct))
+
+  def _keep(self, model: _Model) -> np.ndarray:
+    values = _read(model.keep)
+    if values.shape != (self._num_train,):
+      raise RowError(f"{model.keep} has shape {values.shape}, the first has ({self._num_train},)")
+    if values.dtype != bool:
+      raise RowError(f"{model.keep} is {values.dtype}, not bool")
+    return values
+
+  def _judge_logits(self, model: _Model) -> tuple[np.ndarray, np.ndarray]:
+    if model.logits is None:
+      raise RowError(f"{model.name} has no logits: it was not trained to the end")
+    values = _read(model.logits)
+    if values.ndim not in (2, 3, 4) or len(values) != self._num_train or values.shape[-1] < 2:
+      raise RowError(
+        f"{model.logits} has shape {values.shape}: logits are (n, 1, augmentations, classes)"
+      )
+    logits = values.reshape(len(values), -1, values.shape[-1]).mean(axis=1, dtype=np.float64)
+    assert self._labels is not None
+    labels = self._labels[: len(logits)]
+    if labels.max() >= logits.shape[1]:
+      raise RowError(f"{model.logits} is of {logits.shape[1]} classes: there are labels beyond")
+    of_label = np.take_along_axis(logits, labels[:, None], 1)[:, 0]
+    others = logits.copy()
+    np.put_along_axis(others, labels[:, None], -np.inf, 1)
+    largest = others.max(axis=1)
+    rest = largest + np.log(np.exp(others - largest[:, None]).sum(axis=1))
+    return logits.argmax(axis=1) == labels, of_label - rest
+
+  def _average_scores(self, model: _Model) -> np.ndarray:
+    if model.scores is None:
+      raise RowError(f"{model.name} has no scores: it was not trained to the end")
+    values = _read(model.scores)
+    if values.ndim not in (1, 2) or len(values) != self._num_train:
+      raise RowError(f"{model.scores} has shape {values.shape}: scores are (n, augmentations)")
+    if values.dtype.kind != "f":
+      raise RowError(f"{model.scores} is {values.dtype}: scores are floats")
+    return values.reshape(len(values), -1).mean(axis=1, dtype=np.float64)
+
+
+def _find_models(directory: str, names: list[str]) -> list[_Model]:
+  """Returns the models by the numbers in the names of their directories."""
+  inside: dict[str, dict[str, tuple[int, str]]] = defaultdict(dict)
+  models = {match["model"] or "" for name in names if (match := _KEEP.fullmatch(name))}
+  for name in names:
+    for model in _directories_above(name):
+      if model in models and (found := _EPOCH.fullmatch(name[len(model) :].lstrip("/"))):
+        epoch = int(found["epoch"] or 0)
+        inside[model][found["kind"]] = max(
+          inside[model].get(found["kind"], (-1, "")), (epoch, name)
+        )
+  ordered = sorted(models, key=lambda model: (_numbers(model), model))
+  return [
+    _Model(
+      model or ".",
+      files.join(directory, model, "keep.npy"),
+      *(
+        files.join(directory, inside[model][kind][1]) if kind in inside[model] else None
+        for kind in _KINDS
+      ),
+    )
+    for model in ordered
+  ]
+
+
+def _directories_above(name: str) -> list[str]:
+  parts = name.split("/")
+  return ["/".join(parts[:count]) for count in range(max(len(parts) - 2, 0), len(parts))]
+
+
+def _numbers(name: str) -> list[int]:
+  return [int(number) for number in re.findall(r"\d+", name, re.ASCII)]
+
+
+def _read(path: str) -> np.ndarray:
+  rows: Matrix = open_matrix(path, "")
+  return rows.read(0, rows.shape[0])
+
+
+def _length(path: str) -> int:
+  shape = NpyRows.open(path).shape
+  if len(shape) != 1:
+    raise UsageError(f"{path} has shape {shape}: keep is (n,)")
+  return shape[0]
+
+
+def _read_labels(path: str) -> np.ndarray:
+  rows = open_matrix(path, "labels")
+  labels = rows.read(0, rows.shape[0]).reshape(-1)
+  if labels.dtype.kind not in "iu" or not len(labels) or labels.min() < 0:
+    raise UsageError(f"{path} holds no labels: those are whole numbers from 0")
+  return labels.astype(np.int64)
