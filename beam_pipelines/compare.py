@@ -14,6 +14,7 @@ import numpy as np
 import files
 from beam_pipelines.launch import arguments, command
 from beam_pipelines.storage.scores import published
+from beam_pipelines.storage.scores.alignment import MATCHES
 from beam_pipelines.storage.scores.columns import (
   CSCORE,
   INFLUENCE,
@@ -25,6 +26,7 @@ from beam_pipelines.storage.scores.columns import (
 )
 from beam_pipelines.storage.scores.directory import MANIFEST
 from beam_pipelines.storage.scores.manifest import read_manifest
+from beam_pipelines.storage.scores.matching import Side, follow
 from estimators.agreement import (
   DenseScores,
   IndexedScores,
@@ -40,17 +42,6 @@ _ROUNDING = 1e-6
 
 # Pairs of two dense matrices that are compared: as rows, 24 bytes each, and sorted.
 _MOST_PAIRS = 50_000_000
-
-
-class _Side(NamedTuple):
-  name: str  # A or B
-  path: str
-  subset_ratio: float | None  # of a scores directory
-  found: published.PublishedScores
-
-  @property
-  def kinds(self) -> published.Kinds:
-    return self.found.kinds
 
 
 class _Matched(NamedTuple):
@@ -74,7 +65,7 @@ def run(argv: Sequence[str]) -> int:
   if args.kind and published.UNNAMED not in {*a.kinds, *b.kinds}:
     raise UsageError("--kind: both sides say which scores they hold; leave it out")
   a, b = _say_kind(a, b, args.kind, notes), _say_kind(b, a, args.kind, notes)
-  b = _follow_names(a, b, notes)
+  b = follow(a, b, args.match, notes)
   common = _common_kinds(a, b, notes)
   matched = [_match(kind, a, b) for kind in common]
   if not matched:
@@ -96,10 +87,10 @@ def _parser() -> command.Parser:
     "compare",
     "Compares scores: every kind (C-score, memorization, influence) that both sides hold, matched\n"
     "by the index of the example, or of training and test example; by file name where both sides\n"
-    "have names. Labels must agree. Scores that are equal as float32 count as equal.",
+    "are files with names. Labels must agree. Scores that are equal as float32 count as equal.",
     "Examples:\n"
     "  heldout compare scores cifar100-cscores-orig-order.npz\n"
-    "  heldout compare scores other-scores --ratio=0.7",
+    "  heldout compare scores other-scores --ratio=0.7 --match=pixels",
   )
   side = "a scores directory, or a published .npz or .npy file"
   parser.add_argument("a", metavar="A", type=arguments.path, help=side)
@@ -109,6 +100,13 @@ def _parser() -> command.Parser:
     type=float,
     help="subset ratio of memorization and influence in scores directories "
     "(default: the one with the most runs); C-scores average all of them",
+  )
+  parser.add_argument(
+    "--match",
+    choices=MATCHES,
+    help="how examples find each other: by index, by id (file names; or numbered ids, such as "
+    "TFDS's train_16399, and the original order), or by pixels, where both were scored with a data "
+    "set (default: file names of published files, otherwise index, in the same order)",
   )
   parser.add_argument(
     "--kind",
@@ -125,18 +123,18 @@ def _count(text: str) -> int:
   return int(text)
 
 
-def _read(name: str, path: str, ratio: float | None) -> _Side:
+def _read(name: str, path: str, ratio: float | None) -> Side:
   if not files.exists(files.join(path, MANIFEST)):
-    return _Side(name, path, None, published.read(path))
+    return Side(name, path, None, published.read(path))
   ratio = choose_ratio(path, ratio)
   kinds: published.Kinds = {}
   if read_manifest(path).examples.train_recorded:
     kinds |= {CSCORE: read_cscores(path), MEMORIZATION: read_memorization(path, ratio)}
   kinds[INFLUENCE] = read_influence(path, ratio)
-  return _Side(name, path, ratio, published.PublishedScores(kinds))
+  return Side(name, path, ratio, published.PublishedScores(kinds))
 
 
-def _say_kind(side: _Side, other: _Side, asked: str | None, notes: list[str]) -> _Side:
+def _say_kind(side: Side, other: Side, asked: str | None, notes: list[str]) -> Side:
   """Returns a side whose scores have a kind: the one asked for, or the other side's."""
   if published.UNNAMED not in side.kinds:
     return side
@@ -165,32 +163,7 @@ def _say_kind(side: _Side, other: _Side, asked: str | None, notes: list[str]) ->
   return side._replace(found=dataclasses.replace(side.found, kinds={kind: scores}))
 
 
-def _follow_names(a: _Side, b: _Side, notes: list[str]) -> _Side:
-  """Returns B under the indices that examples of the same file name have in A."""
-  if a.found.train_names is not None and b.found.train_names is not None:
-    notes.append("matched by file name; indices are those of A")
-    return b._replace(found=b.found.in_order_of(a.found))
-  if a.found.train_names is not None or b.found.train_names is not None:
-    named, other = (a, b) if b.found.train_names is None else (b, a)
-    notes.append(f"{named.name} has file names, {other.name} has none: matched by index")
-  sizes = (_training_examples(a.kinds), _training_examples(b.kinds))
-  if None not in sizes and sizes[0] != sizes[1]:
-    notes.append(
-      f"A has {sizes[0]:,} training examples, B has {sizes[1]:,}: they may be of different data"
-    )
-  return b
-
-
-def _training_examples(kinds: published.Kinds) -> int | None:
-  """Returns how many training examples there are, None if the kinds hold a selection of them."""
-  for kind in (CSCORE, MEMORIZATION):
-    scores = kinds.get(kind)
-    if isinstance(scores, IndexedScores) and scores.index.max(initial=-1) == len(scores) - 1:
-      return len(scores)
-  return None
-
-
-def _common_kinds(a: _Side, b: _Side, notes: list[str]) -> list[str]:
+def _common_kinds(a: Side, b: Side, notes: list[str]) -> list[str]:
   """Returns the kinds to compare: those that both sides hold, of a size that can be."""
   common = []
   for kind in a.kinds:
@@ -205,7 +178,7 @@ def _common_kinds(a: _Side, b: _Side, notes: list[str]) -> list[str]:
   return common
 
 
-def _match(kind: str, a: _Side, b: _Side) -> _Matched:
+def _match(kind: str, a: Side, b: Side) -> _Matched:
   sizes = (len(a.kinds[kind]), len(b.kinds[kind]))
   first, second = map(_as_published, common_rows(a.kinds[kind], b.kinds[kind]))
   if first.labels is not None and second.labels is not None:
@@ -229,7 +202,7 @@ def _as_published(scores: IndexedScores) -> IndexedScores:
   return dataclasses.replace(scores, scores=rounded)
 
 
-def _describe(side: _Side) -> str:
+def _describe(side: Side) -> str:
   kinds = ", ".join(_describe_kind(*kind) for kind in side.kinds.items())
   return f"{side.path}{f' at ratio {side.subset_ratio}' if side.subset_ratio else ''}: {kinds}"
 

@@ -15,6 +15,7 @@ from beam_pipelines.launch.outcome_export import export_outcomes
 from beam_pipelines.launch.output import add_flag, open_output
 from beam_pipelines.storage.layouts.layout_writers import WRITTEN_LAYOUTS
 from beam_pipelines.storage.scores import dense, plain_scores, published
+from beam_pipelines.storage.scores.alignment import Order, find_order
 from beam_pipelines.storage.scores.columns import (
   choose_ratio,
   read_cscores,
@@ -31,16 +32,33 @@ from image_datasets import Dataset, describe_specs, load_dataset
 
 
 class _Asked(NamedTuple):
-  """What to export: scores by their directory, and the data set of the labels, if one is given."""
+  """What to export: scores by their directory, the data set of the labels, the order, if given."""
 
   format_name: str
   scores: str
   manifest: Manifest
   ratio: float | None
   dataset: Dataset | None
+  order: Order | None
 
   def chosen_ratio(self) -> float:
     return choose_ratio(self.scores, self.ratio)
+
+  def ordered(self, scores: IndexedScores) -> IndexedScores:
+    """Returns scores under the indices of the order that is asked for, sorted by them."""
+    if self.order is None:
+      return scores
+    moved = scores.reindexed(*self.order[: scores.index.shape[1]])
+    return moved.take(np.lexsort(moved.index.T[::-1]))
+
+  def labels(self) -> tuple[np.ndarray, np.ndarray] | None:
+    """Returns the labels of training and test examples, in the order that is asked for."""
+    if self.dataset is None:
+      return None
+    labels = self.dataset.train.labels, self.dataset.test.labels
+    if self.order is None:
+      return labels
+    return labels[0][np.argsort(self.order.train)], labels[1][np.argsort(self.order.test)]
 
 
 class _Export(NamedTuple):
@@ -52,13 +70,18 @@ def run(argv: Sequence[str]) -> int:
   """Writes one published file and says what is in it; returns the exit status."""
   args, _ = _parser().parse(argv)
   if args.format in WRITTEN_LAYOUTS:
+    if args.order:
+      raise UsageError(
+        f"--order: {args.format} has outcomes, in the order of their runs; leave it out"
+      )
     return export_outcomes(args)
   if args.scores is None or args.experiment is not None:
     raise UsageError(f"--format={args.format} needs --scores, and no --experiment: it has scores")
   output = open_output(args.output)
   manifest = read_manifest(args.scores)
   dataset = _load_scored_dataset(args, manifest) if args.dataset else None
-  asked = _Asked(args.format, args.scores, manifest, args.ratio, dataset)
+  order = _find_order(args) if args.order else None
+  asked = _Asked(args.format, args.scores, manifest, args.ratio, dataset, order)
   export = _EXPORTS[args.format](asked)
   output.write(_encode(args.format, export.arrays))
   output.say(f"{args.format}: {export.what}, into {output}")
@@ -98,6 +121,12 @@ def _parser() -> command.Parser:
     parser,
     "data set that was scored: of the labels, in influence_matrix and where scores lack them",
   )
+  add(
+    "--order",
+    type=arguments.dataset,
+    metavar="DATASET",
+    help="data set of the same images, in whose order to write; they are found by id or pixels",
+  )
   return parser
 
 
@@ -108,12 +137,19 @@ def _load_scored_dataset(args: argparse.Namespace, manifest: Manifest) -> Datase
   return dataset
 
 
+def _find_order(args: argparse.Namespace) -> Order:
+  """Returns where each scored example is in the data set that gives the order."""
+  dataset = load_dataset(args.order, args.data_dir)
+  return find_order(args.scores, read_table(args.scores, "index"), dataset)
+
+
 def _cscores(asked: _Asked) -> _Export:
   if asked.ratio is not None:
     raise UsageError("--ratio: C-scores average all subset ratios; leave it out")
-  cscores = read_cscores(asked.scores)
-  if asked.dataset is not None:
-    labels = asked.dataset.train.labels
+  cscores = asked.ordered(read_cscores(asked.scores))
+  of_dataset = asked.labels()
+  if of_dataset is not None:
+    labels, _ = of_dataset
   elif cscores.labels is not None:
     labels = cscores.labels[:, 0]
   else:
@@ -126,7 +162,7 @@ def _cscores(asked: _Asked) -> _Export:
 
 def _high_influence_pairs(asked: _Asked) -> _Export:
   ratio = asked.chosen_ratio()
-  pairs = read_influence(asked.scores, ratio)
+  pairs = asked.ordered(read_influence(asked.scores, ratio))
   if not len(pairs):
     raise UsageError(
       f"--scores={asked.scores} holds no influence pairs at ratio {ratio}: "
@@ -138,7 +174,7 @@ def _high_influence_pairs(asked: _Asked) -> _Export:
     "tr_idx": train,
     "tt_idx": test,
     "infl": pairs.scores,
-    "mem": read_memorization(asked.scores, ratio).scores[train],
+    "mem": asked.ordered(read_memorization(asked.scores, ratio)).scores[train],
   }
   what = (
     f"{len(pairs):,} pairs of {len(np.unique(train)):,} training and {len(np.unique(test)):,} "
@@ -148,44 +184,45 @@ def _high_influence_pairs(asked: _Asked) -> _Export:
 
 
 def _influence_matrix(asked: _Asked) -> _Export:
-  dataset = asked.dataset
-  if dataset is None:
+  dataset, labels = asked.dataset, asked.labels()
+  if dataset is None or labels is None:
     raise UsageError(f"--format={asked.format_name} needs labels: give --dataset")
   ratio = asked.chosen_ratio()
-  memorization = read_memorization(asked.scores, ratio).scores
-  train_labels, test_labels = dataset.train.labels, dataset.test.labels
+  memorization = asked.ordered(read_memorization(asked.scores, ratio)).scores
+  train_labels, test_labels = labels
   arrays = {"tr_labels": train_labels, "tt_labels": test_labels, "tr_mem": memorization}
   for label in range(dataset.num_classes):
     train, test = np.flatnonzero(train_labels == label), np.flatnonzero(test_labels == label)
     arrays[f"tr_classidx_{label}"], arrays[f"tt_classidx_{label}"] = train, test
     arrays[f"infl_matrix_class{label}"] = np.empty((len(train), len(test)))
-  for rows, block in _influence_rows(asked, ratio, memorization):
-    for label in np.unique(train_labels[rows]):
+  for examples, block in _influence_rows(asked, ratio):
+    for label in np.unique(train_labels[examples]):
       train, test = arrays[f"tr_classidx_{label}"], arrays[f"tt_classidx_{label}"]
-      within = slice(*np.searchsorted(train, [rows.start, rows.stop]))
+      rows = np.flatnonzero(train_labels[examples] == label)
       of_class = arrays[f"infl_matrix_class{label}"]
-      of_class[within] = block[np.ix_(train[within] - rows.start, test)]
+      of_class[np.searchsorted(train, examples[rows])] = block[np.ix_(rows, test)]
   what = f"{dataset.num_classes} classes, {_count_examples(memorization)} at ratio {ratio}"
   return _Export(arrays, what)
 
 
 def _infl_mem(asked: _Asked) -> _Export:
   ratio = asked.chosen_ratio()
-  memorization = read_memorization(asked.scores, ratio).scores
+  memorization = asked.ordered(read_memorization(asked.scores, ratio)).scores
   sizes = scored_sizes(asked.manifest)
   influence = np.empty((sizes.test, sizes.train), np.float32)
-  for rows, block in _influence_rows(asked, ratio, memorization):
-    influence[:, rows] = block.T
+  for examples, block in _influence_rows(asked, ratio):
+    influence[:, examples] = block.T
   what = f"{_count_examples(memorization)} × {len(influence):,} test examples at ratio {ratio}"
   return _Export({"memorization": memorization, "influence": influence}, what)
 
 
 def _memorization_table(asked: _Asked) -> _Export:
   ratio = asked.chosen_ratio()
-  memorization = read_memorization(asked.scores, ratio)
+  memorization = asked.ordered(read_memorization(asked.scores, ratio))
   columns: dict[str, np.ndarray] = {"example": memorization.index[:, 0]}
-  if asked.dataset is not None:
-    columns["label"] = asked.dataset.train.labels
+  of_dataset = asked.labels()
+  if of_dataset is not None:
+    columns["label"], _ = of_dataset
   elif memorization.labels is not None:
     columns["label"] = memorization.labels[:, 0]
   columns["memorization"] = memorization.scores
@@ -194,28 +231,28 @@ def _memorization_table(asked: _Asked) -> _Export:
 
 def _influence_table(asked: _Asked) -> _Export:
   ratio = asked.chosen_ratio()
-  pairs = read_influence(asked.scores, ratio)
+  pairs = asked.ordered(read_influence(asked.scores, ratio))
   pairs = pairs.take(_published_order(pairs))
   train, test = pairs.index.T
   columns = {"train_example": train, "test_example": test, "influence": pairs.scores}
   if asked.manifest.examples.train_recorded:
-    columns["memorization"] = read_memorization(asked.scores, ratio).scores[train]
+    memorization = asked.ordered(read_memorization(asked.scores, ratio)).scores
+    columns["memorization"] = memorization[train]
   return _Export(columns, f"{len(pairs):,} pairs at ratio {ratio}")
 
 
 def _memorization_array(asked: _Asked) -> _Export:
   ratio = asked.chosen_ratio()
-  memorization = read_memorization(asked.scores, ratio).scores
+  memorization = asked.ordered(read_memorization(asked.scores, ratio)).scores
   what = f"{_count_examples(memorization)} at ratio {ratio}"
   return _Export({"memorization": memorization}, what)
 
 
 def _influence_array(asked: _Asked) -> _Export:
   ratio = asked.chosen_ratio()
-  memorization = read_memorization(asked.scores, ratio).scores
   influence = np.empty(scored_sizes(asked.manifest), np.float32)
-  for rows, block in _influence_rows(asked, ratio, memorization):
-    influence[rows] = block
+  for examples, block in _influence_rows(asked, ratio):
+    influence[examples] = block
   what = f"{len(influence):,} training × {influence.shape[1]:,} test examples at ratio {ratio}"
   return _Export({"influence": influence}, what)
 
@@ -241,14 +278,13 @@ _EXPORTS = {
 }
 
 
-def _influence_rows(
-  asked: _Asked, ratio: float, memorization: np.ndarray
-) -> Iterator[tuple[slice, np.ndarray]]:
-  """Yields which rows of the dense influence, and the rows, having checked that they are there.
+def _influence_rows(asked: _Asked, ratio: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+  """Yields training examples and rows of the dense influence, having checked that they are there.
 
   A chunk of the matrix that was lost reads as NaN. So does an example that all runs saw, or none;
   but its memorization is undefined as well.
   """
+  memorization = read_memorization(asked.scores, ratio).scores
   matrix = dense.read_dense(asked.scores, ratio)
   where = files.join(asked.scores, DENSE, dense.array_name(ratio))
   sizes = scored_sizes(asked.manifest)
@@ -266,7 +302,11 @@ def _influence_rows(
         f"{len(lost) - 1:,} more of rows {rows.start}…{rows.stop - 1}, where one is undefined: "
         "a part was lost; run `heldout score --dense` again"
       )
-    yield rows, block
+    examples = np.arange(rows.start, rows.stop)
+    if asked.order is None:
+      yield examples, block
+    else:
+      yield asked.order.train[examples], block[:, np.argsort(asked.order.test)]
 
 
 def _published_order(pairs: IndexedScores) -> np.ndarray:

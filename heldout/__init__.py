@@ -16,6 +16,7 @@ Example:
 
 from beam_pipelines.storage.scores.manifest import Manifest
 from files.errors import UsageError
+from heldout.alignment import Aligned, align
 from heldout.jobs import (
   compare,
   export,
@@ -32,12 +33,14 @@ from heldout.scores import Scores, TableName, read_scores
 from image_datasets import Dataset, DatasetError, load_dataset, pixel_hash, pixel_hashes
 
 __all__ = [
+  "Aligned",
   "Dataset",
   "DatasetError",
   "Manifest",
   "Scores",
   "TableName",
   "UsageError",
+  "align",
   "compare",
   "export",
   "import_outcomes",

@@ -1,7 +1,7 @@
 """What every data set offers, whether it is held in memory or streamed from files."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -18,6 +18,7 @@ class Batch(NamedTuple):
   images: np.ndarray
 
 
+@runtime_checkable
 class Examples(Protocol):
   """One split; an example is known by its index here."""
 
@@ -66,6 +67,7 @@ class Examples(Protocol):
     """
 
 
+@runtime_checkable
 class Dataset(Protocol):
   """A training set and a test set."""
 

@@ -1,15 +1,21 @@
+import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from beam_pipelines import cli, compare
+from beam_pipelines.storage.runs.outcome import RunOutcome
 from beam_pipelines.storage.scores import published
+from beam_pipelines.storage.scores.index import index_parts
 from beam_pipelines.storage.scores.manifest import read_manifest
+from beam_pipelines.storage.scores.publication import publish
+from beam_pipelines.storage.scores.tables import make_table
 from image_datasets import load_dataset
-from tests.helpers.outcomes import make_outcomes, write_experiment
-from tests.helpers.scores import vouch_for
+from tests.helpers.outcomes import NUM_TRAIN, make_outcomes, write_experiment, write_few_digits
+from tests.helpers.scores import make_manifest, make_ratio, stage_tables, vouch_for
 
 DATA = Path(__file__).parents[1] / "data" / "published"
 PAIRS = DATA / "cifar100_high_infl_pairs_infl0.15_mem0.25.npz"
@@ -403,3 +409,92 @@ def test_what_cannot_be_compared_is_one_line(scores, b, flags, message, capsys):
 def test_two_sides_are_needed(capsys):
   assert cli.main(["compare", str(PAIRS)]) == 2
   assert "the following arguments are required: B" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def shuffled(tmp_path_factory):
+  """Scores of the same outcomes of the same digits, in another order, and that order."""
+  directory = tmp_path_factory.mktemp("shuffled")
+  write_few_digits(directory / "digits.npz")
+  arrays = dict(np.load(directory / "digits.npz"))
+  order = np.random.default_rng(3).permutation(NUM_TRAIN)
+  for name in ("train__image", "train__label"):
+    arrays[name] = arrays[name][order]
+  for name in ("test__image", "test__label"):
+    arrays[name] = arrays[name][::-1]
+  np.savez(directory / "digits.npz", **arrays)
+  outcomes = []
+  for outcome in make_outcomes(0.7, range(40)):
+    in_subset, train_correct, test_correct = outcome.unpack()
+    outcomes.append(
+      RunOutcome.pack(outcome.key, in_subset[order], train_correct[order], test_correct[::-1])
+    )
+  write_experiment(directory / "runs", outcomes)
+  flags = [f"--experiment={directory}/runs", f"--dataset=npz:{directory}/digits.npz"]
+  assert cli.main(["score", *flags, f"--scores={directory}/scores", "--min_influence=0"]) == 0
+  return directory / "scores"
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+  directory = tmp_path_factory.mktemp("original")
+  spec = write_few_digits(directory / "digits.npz")
+  write_experiment(directory / "runs", make_outcomes(0.7, range(40)))
+  flags = [f"--experiment={directory}/runs", f"--dataset={spec}", "--min_influence=0"]
+  assert cli.main(["score", *flags, f"--scores={directory}/scores"]) == 0
+  return directory / "scores"
+
+
+def test_examples_are_matched_by_pixels(original, shuffled, capsys):
+  capsys.readouterr()
+  assert cli.main(["compare", str(original), str(shuffled), "--match=pixels"]) == 0
+  out = capsys.readouterr().out
+  assert "matched by pixels; indices are those of A" in out
+  for kind in ("C-score", "memorization", "influence"):
+    (line,) = (line for line in out.splitlines() if line.startswith(f"{kind} "))
+    assert line.split()[4] == "1.0000", line  # Jaccard
+    assert line.split()[-1] == "0", line  # mean difference
+  assert "largest differences" not in out
+
+
+def test_another_order_is_refused_unless_it_is_meant(original, shuffled, capsys):
+  capsys.readouterr()
+  assert cli.main(["compare", str(original), str(shuffled)]) == 2
+  assert re.fullmatch(
+    r"heldout compare: error: training example \d+ is another image in A than in B, as are \d+ of "
+    r"37: match them by pixels, or by index if this is meant\n",
+    capsys.readouterr().err,
+  )
+  assert cli.main(["compare", str(original), str(shuffled), "--match=index"]) == 2
+  assert "labels disagree" in capsys.readouterr().err
+  assert cli.main(["compare", str(original), str(shuffled), "--match=id"]) == 2
+  assert "cannot be matched by ids, which must be known of both" in capsys.readouterr().err
+
+
+def test_numbered_ids_are_matched_with_the_original_order(tmp_path, capsys):
+  labels, numbers = np.array([1, 0, 2, 1]), np.array([2, 0, 3, 1])
+  train = SimpleNamespace(
+    labels=labels, ids=np.array([f"train_{number}" for number in numbers]), pixel_hashes=None
+  )
+  test = SimpleNamespace(labels=labels[:0], ids=None, pixel_hashes=None)
+  dataset = SimpleNamespace(train=train, test=test, class_names=["a", "b", "c"])
+  undefined = {"memorization": np.full(4, np.nan), "memorization_se": None, "consistency": None}
+  counts = dict.fromkeys(("runs_in", "runs_out", "correct_in", "correct_out"), 0)
+  example = {"example": range(4), "label": labels}
+  cscores = make_table("cscores", **example, ratios=1, cscore=numbers / 4, cscore_se=None)
+  staging, parts = stage_tables(
+    tmp_path,
+    cscores=cscores,
+    examples=make_table("examples", subset_ratio=0.5, **example, **counts, **undefined),
+    index=[rows for _, rows in index_parts(dataset)],
+  )
+  publish(staging, make_manifest(parts, ratios=[make_ratio(0.5)], examples=(4, 0)))
+  original = tmp_path / "published.npz"
+  np.savez(original, scores=np.arange(4) / 4, labels=labels[np.argsort(numbers)])
+  assert (
+    "A is in another order than the original files: its train example 0 has the id train_2: "
+    in (_compare(capsys, tmp_path, original))
+  )
+  out = _compare(capsys, tmp_path, original, "--match=id")
+  assert "matched by id; indices are those of A" in out
+  assert re.search(r"^C-score +4 +4 +4 +1\.0000 +0 +1\.0000 +1\.0000 +0$", out, re.M), out

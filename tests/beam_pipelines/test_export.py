@@ -227,6 +227,53 @@ def test_labels_of_cscores_may_come_from_the_data_set(tmp_path, capsys):
   assert len(_export(tmp_path, "high_influence_pairs")["infl"])
 
 
+@pytest.fixture(scope="module")
+def reordered(dense):
+  """The same digits in another order: spec, and the places of both sets in the one scored."""
+  arrays = dict(np.load(dense / "digits.npz"))
+  rng = np.random.default_rng(5)
+  orders = rng.permutation(NUM_TRAIN), rng.permutation(NUM_TEST)
+  for split, order in zip(("train", "test"), orders, strict=True):
+    for name in (f"{split}__image", f"{split}__label"):
+      arrays[name] = arrays[name][order]
+  np.savez(dense / "reordered.npz", **arrays)
+  return f"npz:{dense}/reordered.npz", *orders
+
+
+def test_exports_come_in_the_order_of_another_data_set(dense, reordered, capsys):
+  spec, train, test = reordered
+  given = [f"--order={spec}"]
+  expected, found = (_export(dense, "cscores", *flags) for flags in ([], given))
+  assert np.array_equal(found["scores"], expected["scores"][train], equal_nan=True)
+  assert np.array_equal(found["labels"], expected["labels"][train])
+  expected, found = (_export(dense, "infl_mem", *flags) for flags in ([], given))
+  assert np.array_equal(found["memorization"], expected["memorization"][train], equal_nan=True)
+  assert np.array_equal(
+    found["influence"], expected["influence"][np.ix_(test, train)], equal_nan=True
+  )
+  expected, found = (_export(dense, "high_influence_pairs", *flags) for flags in ([], given))
+  assert {*zip(expected["tr_idx"], expected["tt_idx"], expected["infl"], strict=True)} == {
+    *zip(train[found["tr_idx"]], test[found["tt_idx"]], found["infl"], strict=True)
+  }
+  labels = f"--dataset=npz:{dense}/digits.npz"
+  expected, found = (_export(dense, "influence_matrix", labels, *flags) for flags in ([], given))
+  for name in ("tr_labels", "tr_mem"):
+    assert np.array_equal(found[name], expected[name][train], equal_nan=True)
+  for label in range(10):
+    old = {name: expected[f"{name}_classidx_{label}"] for name in ("tr", "tt")}
+    new = {name: found[f"{name}_classidx_{label}"] for name in ("tr", "tt")}
+    rows, columns = np.argsort(train[new["tr"]]), np.argsort(test[new["tt"]])
+    assert np.array_equal(train[new["tr"]][rows], old["tr"])
+    matrix = found[f"infl_matrix_class{label}"][np.ix_(rows, columns)]
+    assert np.array_equal(matrix, expected[f"infl_matrix_class{label}"], equal_nan=True)
+
+
+def test_the_other_order_must_have_the_same_images(dense, capsys):
+  assert _export(dense, "cscores", "--order=digits") is None
+  error = capsys.readouterr().err
+  assert f"{dense}/scores cannot be put into the order of digits: 0 of 37 examples" in error
+
+
 def test_no_pairs_are_an_error(campaign, tmp_path, capsys):
   flags = (f"--experiment={campaign / 'runs'}", f"--scores={tmp_path / 'scores'}")
   assert cli.main(["score", *flags, "--min_influence=1"]) == 0

@@ -280,7 +280,8 @@ def test_faults_and_kills_change_nothing(cloud, tmp_path):
   local, bucket = tmp_path, f"gs://{BUCKET}/{tmp_path.name}"
   for where in (local, bucket):
     write_experiment(f"{where}/runs", outcomes)
-  options = ("--min_influence=0", "--dense", "--correctness")
+  spec = write_few_digits(tmp_path / "digits.npz")
+  options = (f"--dataset={spec}", "--min_influence=0", "--dense", "--correctness")
   assert _score(f"{local}/runs", f"{local}/scores", *options) == 0
 
   dataset = cloud.make_dataset()

@@ -33,6 +33,8 @@ class IndexedSplit(Protocol):
   def pixel_hashes(self) -> np.ndarray | None:
     """The hash of each image, ASCII `[n]`; None if nobody computed them."""
 
+  def __len__(self) -> int: ...
+
 
 class IndexedDataset(Protocol):
   """What is to be known of a data set."""

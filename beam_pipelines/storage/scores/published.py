@@ -6,7 +6,6 @@ import dataclasses
 import io
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Self
 
 import numpy as np
 
@@ -62,27 +61,6 @@ class PublishedScores:
   kinds: Kinds
   train_names: np.ndarray | None = None
   test_names: np.ndarray | None = None
-
-  def in_order_of(self, other: Self) -> Self:
-    """Returns the scores under the indices that examples of the same name have in another file.
-
-    Examples that the other file does not name are left out. Both have `train_names`; without
-    `test_names` in both, test examples keep their indices.
-    """
-    assert self.train_names is not None
-    assert other.train_names is not None
-    train = _positions(self.train_names, other.train_names)
-    kinds = dict(self.kinds)
-    for kind, scores in kinds.items():
-      if not isinstance(scores, IndexedScores):
-        continue
-      if scores.index.shape[1] == 1:
-        kinds[kind] = scores.reindexed(train)
-      elif self.test_names is not None and other.test_names is not None:
-        kinds[kind] = scores.reindexed(train, _positions(self.test_names, other.test_names))
-      else:
-        kinds[kind] = scores.reindexed(train, np.arange(1 + scores.index[:, 1].max(initial=-1)))
-    return dataclasses.replace(self, kinds=kinds)
 
 
 def encode(format_name: str, arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -216,14 +194,6 @@ def _classes(arrays: PublishedArrays) -> list[int]:
   """Returns the classes K that have an `infl_matrix_class{K}`."""
   names = [name for name in arrays.names if _generic(name) == f"{_MATRIX}{{K}}"]
   return sorted(int(name.removeprefix(_MATRIX)) for name in names)
-
-
-def _positions(names: np.ndarray, others: np.ndarray) -> np.ndarray:
-  """Returns at which index others have each name, int64; −1 for nowhere."""
-  positions = np.full(len(names), -1)
-  _, here, there = np.intersect1d(names, others, assume_unique=True, return_indices=True)
-  positions[here] = there
-  return positions
 
 
 def _names(arrays: PublishedArrays, name: str, length: int | None) -> np.ndarray | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 import files
+from beam_pipelines.storage.scores.example_names import plain_names
 from files.errors import UsageError
 from files.npz import NUMBERS, STRINGS, NpzError, list_arrays, read_array, read_arrays
 
@@ -17,7 +17,6 @@ BARE = ""
 _NPY, _ZIP = b"\x93NUMPY", b"PK"
 _KINDS = NUMBERS + STRINGS
 _INDEX_LIMIT = 2**31  # pairs of smaller indices fit one int64
-_IMAGE_SUFFIX = re.compile(r"\.(jpe?g|png|bmp|gif|tiff?|webp)$", re.IGNORECASE)
 _SORTS = {"iu": "integers", "f": "floats", "SU": "byte or Unicode strings"}
 
 
@@ -57,17 +56,14 @@ class PublishedArrays:
   def file_names(self, name: str, length: int | None = None) -> np.ndarray:
     """Returns `length` file names, all different, as strings: `U` [length].
 
-    They are without the suffix of an image, and without directories where they differ without:
-    published ones come with and without either.
+    They are as `plain_names` makes them.
     """
     values = self._load(name, "SU", (length,))
     try:
       values = np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
     except UnicodeDecodeError as error:
       raise UsageError(f"{self.path}: array {name} has a name that is not UTF-8") from error
-    paths = [_IMAGE_SUFFIX.sub("", value) for value in values.tolist()]
-    stems = [path.rpartition("/")[2] for path in paths]
-    chosen = np.array(stems if len(set(stems)) == len(stems) else paths, dtype=str)
+    chosen = plain_names(values.tolist())
     different, rows = np.unique(chosen, return_counts=True)
     if len(different) < len(chosen):
       raise UsageError(f"{self.path}: array {name} has {different[rows > 1][0]} twice")
