@@ -10,6 +10,7 @@ Afterwards the outcomes of both are compared, run by run.
 """
 
 import argparse
+import contextlib
 import os
 import shutil
 import subprocess
@@ -24,6 +25,7 @@ import numpy as np
 from beam_pipelines.storage.runs import aux_arrays
 from beam_pipelines.storage.runs.experiment import list_runs
 from beam_pipelines.storage.runs.judgement import read_packed
+from files.npy_rows import create_rows
 
 PLAIN = """
 import sys
@@ -77,7 +79,12 @@ def compare(directory: Path, options: argparse.Namespace) -> None:
   for name, rows in (("a quarter", runs // 4), ("all", runs)):
     experiment = directory / f"imported-{rows}"
     command = [sys.executable, "-m", "beam_pipelines.import_outcomes", "--from=arrays"]
-    command += [f"--experiment={experiment}", f"--rows=0:{rows}", "--subset_ratio=0.5"]
+    command += [
+      f"--experiment={experiment}",
+      f"--rows=0:{rows}",
+      "--subset_ratio=0.5",
+      "--runs_first",
+    ]
     command += [f"--{flag}={path}" for flag, path in paths.items()]
     command += ["--margin=max"] if options.margins else []
     show(f"heldout import-outcomes, {name}", rows, cost_of(command), experiment)
@@ -94,22 +101,21 @@ def write_arrays(directory: Path, options: argparse.Namespace) -> dict[str, Path
   if options.margins:
     shapes |= {"margins": options.train, "test_margins": options.test}
   paths = {name: directory / f"{name}.npy" for name in shapes}
-  opened = {}
-  for name, columns in shapes.items():
-    dtype = np.float16 if "margins" in name else np.bool_
-    shape = (options.runs, columns)
-    opened[name] = np.lib.format.open_memmap(paths[name], "w+", dtype, shape)
-  for run in range(options.runs):
+  with contextlib.ExitStack() as stack:  # a process whose memory grows would show in its children's
+    write = {}
     for name, columns in shapes.items():
-      if "margins" not in name:
-        opened[name][run] = np.unpackbits(rng.integers(0, 256, -(-columns // 8), np.uint8))[
-          :columns
-        ]
-    if options.margins:
-      for margins, bits in (("margins", "correct"), ("test_margins", "test_correct")):
-        opened[margins][run] = np.where(opened[bits][run], 2.5, -1.5)
-  for array in opened.values():
-    array.flush()
+      dtype = np.dtype(np.float16 if "margins" in name else np.bool_)
+      shape = (options.runs, columns)
+      write[name] = stack.enter_context(create_rows(str(paths[name]), dtype, shape))
+    for _ in range(options.runs):
+      bits = {}
+      for name in ("masks", "correct", "test_correct"):
+        drawn = rng.integers(0, 256, -(-shapes[name] // 8), np.uint8)
+        bits[name] = np.unpackbits(drawn, count=shapes[name])
+        write[name](bits[name])
+      if options.margins:
+        write["margins"](np.where(bits["correct"], 2.5, -1.5))
+        write["test_margins"](np.where(bits["test_correct"], 2.5, -1.5))
   return paths
 
 

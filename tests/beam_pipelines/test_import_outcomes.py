@@ -230,6 +230,13 @@ def test_models_of_lira_are_rows_by_their_number_and_unfinished_ones_are_left_ou
   ]
 
 
+def test_models_may_lie_deeper_than_the_source_with_their_labels(tmp_path, outcomes):
+  write_lira(tmp_path / "exp" / "cifar10", outcomes, _labels(outcomes), scores=False)
+  assert _import(tmp_path / "runs", "--from=lira", f"--source={tmp_path}/exp") == 0
+  read = read_experiment(tmp_path / "runs")
+  assert [each.train_correct for each in read] == [each.train_correct for each in outcomes]
+
+
 @pytest.mark.parametrize("with_labels", [False, True])
 def test_lira_pytorch(tmp_path, outcomes, with_labels):
   labels = _labels(outcomes)
@@ -632,7 +639,7 @@ def test_broken_directories_of_lira_are_one_line(tmp_path, outcomes, broken, cap
 LIRA_ROWS = {
   "keep.npy": [
     (np.ones(3, bool), "keep.npy has shape (3,), the first has (37,)"),
-    (np.ones(NUM_TRAIN), "keep.npy is float64, not bool"),
+    (np.full(NUM_TRAIN, 0.5), "keep.npy holds values other than 0 and 1"),
     (np.ones(NUM_TRAIN, object), "keep.npy is of Python objects"),
   ],
   "logits/0000000100.npy": [

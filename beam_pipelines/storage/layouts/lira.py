@@ -63,7 +63,7 @@ class LiraRows:
   def __init__(self, directory: str, labels: str | None = None):
     names = [info.name for info in files.list_files(directory)]
     self._models = _find_models(directory, names)
-    path = labels or find_array(directory, names, _LABELS)
+    path = labels or _find_labels(directory, names)
     self._labels = _read_labels(path) if path else None
     if not self._models:
       raise UsageError(f"{directory} holds no keep.npy: it is no directory of LiRA's models")
@@ -144,9 +144,7 @@ class LiraRows:
     values = _read(model.keep)
     if values.shape != (self._num_train,):
       raise RowError(f"{model.keep} has shape {values.shape}, the first has ({self._num_train},)")
-    if values.dtype != bool:
-      raise RowError(f"{model.keep} is {values.dtype}, not bool")
-    return values
+    return read_bits(values, model.keep)
 
   def _judge_logits(self, model: _Model) -> tuple[np.ndarray, np.ndarray]:
     if model.logits is None:
@@ -202,6 +200,14 @@ def _find_models(directory: str, names: list[str]) -> list[_Model]:
     )
     for model in ordered
   ]
+
+
+def _find_labels(directory: str, names: list[str]) -> str | None:
+  """Returns the path of the labels: in the directory, or in the only one below that has some."""
+  if path := find_array(directory, names, _LABELS):
+    return path
+  below = [name for name in names if name.endswith(f"/{_LABELS}.npy")]
+  return files.join(directory, below[0]) if len(below) == 1 else None
 
 
 def _directories_above(name: str) -> list[str]:
