@@ -17,6 +17,7 @@ HELDOUT := $(BIN)/heldout
 ENGINES := .engines
 PRISM := $(ENGINES)/prism/prism
 JOB_SERVERS := $(ENGINES)/flink/job-server.jar $(ENGINES)/spark/job-server.jar
+DISTRIBUTION := $(ENGINES)/flink/distribution/.ready
 
 RATIOS := 0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9
 MNIST_RUNS ?= 0:4
@@ -67,11 +68,21 @@ spark: $(ENGINES)/spark/job-server.jar ## get Beam's job server for Spark, with 
 $(ENGINES)/flink/job-server.jar: MAIN := org.apache.beam.runners.flink.FlinkJobServerDriver
 $(ENGINES)/spark/job-server.jar: MAIN := org.apache.beam.runners.spark.SparkJobServerDriver
 
-$(JOB_SERVERS): $(ENGINES)/%/job-server.jar: engines/%/pom.xml engines/launcher_jar.py
+$(JOB_SERVERS): $(ENGINES)/%/job-server.jar: engines/%/pom.xml engines/merged_jar.py
 	rm -rf $(@D)/jars
 	mvn --quiet --batch-mode --file $< dependency:copy-dependencies \
 	  -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(@D)/jars
-	$(PYTHON) engines/launcher_jar.py $(MAIN) $(@D)/jars $@
+	$(PYTHON) engines/merged_jar.py $(MAIN) $(@D)/jars $@
+
+# Flink itself, of the version that Beam's job server brings parts of: all that PyPI's package holds.
+$(DISTRIBUTION): $(ENGINES)/flink/job-server.jar
+	rm -rf $(@D)
+	mkdir $(@D)
+	runtime=$$(echo $(ENGINES)/flink/jars/flink-runtime-*.jar); version=$${runtime##*-}; \
+	$(BIN)/pip download --quiet --no-deps --dest $(@D) "apache-flink-libraries==$${version%.jar}"
+	tar -xzf $(@D)/*.tar.gz -C $(@D) --strip-components=2 --wildcards '*/deps/lib'
+	rm $(@D)/*.tar.gz
+	touch $@
 
 prism: $(PRISM) ## build Beam's Prism, with Go
 
@@ -85,7 +96,7 @@ $(PRISM): requirements.txt
 test-flink: $(READY) ## the same jobs on a cluster of Flink, with workers killed
 	@if ! command -v java >/dev/null || ! command -v mvn >/dev/null; then \
 	  echo "test-flink: skipped: it needs Java 17 and Maven"; \
-	else $(MAKE) --no-print-directory flink && $(BIN)/pytest tests/engines/flink; fi
+	else $(MAKE) --no-print-directory $(DISTRIBUTION) && $(BIN)/pytest tests/engines/flink; fi
 
 test-prism: $(READY) ## the same jobs on Prism
 	@if ! command -v go >/dev/null; then echo "test-prism: skipped: it needs Go"; \

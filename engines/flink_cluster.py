@@ -1,5 +1,7 @@
 """A Flink cluster on loopback: a job manager, task managers, and the workers that they start.
 
+It is Flink's own distribution, with Beam's jars beside Flink's or, as usual, without.
+
     make flink
     .venv/bin/python -m engines.flink_cluster --task_managers=2
 
@@ -24,17 +26,32 @@ from typing import Any
 
 import psutil
 
-from engines.launcher_jar import OPENED_PACKAGES
+from engines.merged_jar import OPENED_PACKAGES
 
 ROOT = Path(__file__).resolve().parents[1]
-JOB_SERVER_JAR = ROOT / ".engines" / "flink" / "job-server.jar"
+DIRECTORY = ROOT / ".engines" / "flink"
+"""What `make flink` gets."""
+
+JOB_SERVER = DIRECTORY / "job-server.jar"
 
 _JOB_MANAGER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
 _TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
 _START_SECONDS = 60.0
 
+# All live for minutes at most: compiling well costs them more than it brings.
+_JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+
+_LOGGING = """
+rootLogger.level = INFO
+rootLogger.appenderRef.console.ref = console
+appender.console.name = console
+appender.console.type = CONSOLE
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d %-5p %c{1} - %m%n
+"""
+
 # How long Beam keeps a worker for the next stage, and a dead one too: a job that is restarted
-# sooner meets it again.
+# sooner meets it again. Short, so that a restart need not wait long.
 _KEEP_SECONDS = 5
 _STOP_SECONDS = 15.0
 
@@ -44,13 +61,14 @@ class FlinkCluster:
 
   Attributes:
     processes: those that run, by name: `job manager`, `task manager 0`, …
+    scratch: the directory of the SDK workers' temporary files.
 
   Args:
     directory: for configurations, logs and temporary files.
     task_managers: how many, each with two slots.
     restart_attempts: how often Flink restarts a job whose worker fails; 0: never.
+    has_beam: whether Beam's jars are beside Flink's; if not, its workers end with each stage.
     network_mb: memory for buffers between tasks, of each task manager.
-    environment: variables for the SDK workers.
   """
 
   def __init__(
@@ -59,15 +77,16 @@ class FlinkCluster:
     *,
     task_managers: int = 2,
     restart_attempts: int = 0,
+    has_beam: bool = True,
     network_mb: int = 256,
-    environment: Mapping[str, str] | None = None,
   ):
     self.processes: dict[str, subprocess.Popen[bytes]] = {}
+    self.scratch = directory / "scratch"
     self._directory = directory
     self._task_managers = task_managers
     self._restart_attempts = restart_attempts
+    self._has_beam = has_beam
     self._network_mb = network_mb
-    self._environment = {**os.environ, **(environment or {})}
     self._rest, self._rpc = _free_ports(2)
 
   @property
@@ -81,10 +100,9 @@ class FlinkCluster:
     return [
       "--runner=FlinkRunner",
       f"--flink_master={self.master}",
-      f"--flink_job_server_jar={JOB_SERVER_JAR}",
-      "--job_server_jvm_properties=-Xmx256m",
+      f"--flink_job_server_jar={JOB_SERVER}",
+      *(f"--job_server_jvm_properties={flag}" for flag in ("-Xmx256m", *_JVM)),
       f"--parallelism={self._task_managers}",
-      "--environment_type=PROCESS",
       f"--environment_cache_millis={1000 * _KEEP_SECONDS}",
     ]
 
@@ -126,7 +144,7 @@ class FlinkCluster:
     self.processes.clear()
 
   def _start_all(self) -> None:
-    self._directory.mkdir(parents=True, exist_ok=True)
+    self.scratch.mkdir(parents=True, exist_ok=True)
     self._start_java("job manager", _JOB_MANAGER, self._job_manager_configuration())
     for number in range(self._task_managers):
       self.start_task_manager(f"task manager {number}")
@@ -176,7 +194,7 @@ class FlinkCluster:
       "jobmanager.rpc.port": self._rpc,
       "jobmanager.bind-host": "127.0.0.1",
       "blob.server.port": 0,
-      "classloader.resolve-order": "parent-first",
+      **({"classloader.resolve-order": "parent-first"} if self._has_beam else {}),
       "heartbeat.interval": 1000,
       "heartbeat.timeout": 8000,
       "io.tmp.dirs": str(self._directory),
@@ -188,22 +206,27 @@ class FlinkCluster:
     configured.mkdir(exist_ok=True)
     lines = "".join(f"{key}: {value}\n" for key, value in configuration.items())
     (configured / "flink-conf.yaml").write_text(lines)
+    logging = configured / "log4j.properties"
+    logging.write_text(_LOGGING)
     opened = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in OPENED_PACKAGES]
-    class_path = str(JOB_SERVER_JAR.parent / "jars" / "*")
-    memory = ["-Xmx256m", f"-XX:MaxDirectMemorySize={self._network_mb + 128}m", "-XX:+UseSerialGC"]
-    properties = [
-      f"-Djava.io.tmpdir={self._directory}",
-      "-Dorg.slf4j.simpleLogger.showDateTime=true",
-    ]
-    java = ["java", *memory, *properties, *opened, "-cp", class_path, main_class]
-    self._start(name, [*java, "--configDir", str(configured)])
+    memory = ["-Xmx256m", f"-XX:MaxDirectMemorySize={self._network_mb + 128}m"]
+    properties = [f"-Djava.io.tmpdir={self._directory}", f"-Dlog4j.configurationFile={logging}"]
+    java = ["java", *_JVM, *memory, *properties, *opened, "-cp", self._class_path()]
+    self._start(name, [*java, main_class, "--configDir", str(configured)])
+
+  def _class_path(self) -> str:
+    jars = [DIRECTORY / "distribution" / "lib" / "*"]
+    if self._has_beam:
+      brought = sorted((DIRECTORY / "jars").glob("*.jar"))
+      jars += [jar for jar in brought if not jar.name.startswith(("flink-", "slf4j-"))]
+    return os.pathsep.join(map(str, jars))
 
   def _start(self, name: str, command: Sequence[str]) -> None:
     log = self._directory / f"{name.replace(' ', '-')}.log"
     with log.open("ab") as output:
       self.processes[name] = subprocess.Popen(
         command,
-        env=self._environment,
+        env=os.environ | {"TMPDIR": str(self.scratch)},
         stdout=output,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,

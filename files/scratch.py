@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import hashlib
 import os
@@ -40,6 +41,22 @@ def local_directory() -> Iterator[Path]:
     yield directory
   finally:
     shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def temporary_files_until_exit() -> Iterator[None]:
+  """What the body leaves behind as temporary files is removed when this process ends.
+
+  For libraries that make temporary files, use them until the process ends, and forget them.
+  """
+  directory = Path(tempfile.gettempdir()) / new_name()
+  directory.mkdir(mode=0o700)
+  atexit.register(shutil.rmtree, directory, ignore_errors=True)
+  before, tempfile.tempdir = tempfile.tempdir, str(directory)
+  try:
+    yield
+  finally:
+    tempfile.tempdir = before
 
 
 def remove_leftovers(directory: str | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from types import TracebackType
 
@@ -15,6 +16,7 @@ from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from beam_pipelines.launch.command import is_in_process
 from beam_pipelines.launch.dataflow import is_dataflow
+from files import scratch
 from files.errors import UsageError
 
 _CONSOLE = "https://console.cloud.google.com/dataflow/jobs/{region}/{job}?project={project}"
@@ -41,7 +43,8 @@ class Job(beam.Pipeline):
     """Runs as Beam does; on Dataflow, it says where."""
     self._submitting = True
     try:
-      self._submitted = super().run(test_runner_api)
+      with self._temporary_files():
+        self._submitted = super().run(test_runner_api)
     except Exception:
       self._submitting = False
       raise
@@ -78,6 +81,11 @@ class Job(beam.Pipeline):
       return not PipelineState.is_terminal(self._submitted.state)
     except Exception:  # of whatever type the engine's client raises if it has lost the engine
       return True
+
+  def _temporary_files(self) -> contextlib.AbstractContextManager[None]:
+    """Beam forgets what it makes to be staged."""
+    here = is_in_process(self.options)
+    return contextlib.nullcontext() if here else scratch.temporary_files_until_exit()
 
   def _whereabouts(self, submitted: PipelineResult) -> str:
     if self.template:

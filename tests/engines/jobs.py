@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from beam_pipelines import cli
@@ -52,16 +54,23 @@ def start(command, **kwargs):
   )
 
 
-def run(command, status=0, **kwargs):
-  """Runs a command as a process to its end; returns what it printed."""
-  process = start(command, **kwargs)
+def run(command):
+  """Runs a command as a process to its end; returns what it printed. It leaves nothing behind."""
+  with tempfile.TemporaryDirectory() as directory:
+    output, errors, status = finish(start(command, env={"TMPDIR": directory}))
+    assert status == 0, errors
+    assert list(Path(directory).iterdir()) == []
+  return output, errors
+
+
+def finish(process):
+  """Waits for a command to end; returns what it printed, and its exit status."""
   try:
     output, errors = process.communicate(timeout=SECONDS)
   except BaseException:
-    process.kill()
+    os.killpg(process.pid, signal.SIGKILL)
     raise
-  assert process.returncode == status, errors
-  return output, errors
+  return output, errors, process.returncode
 
 
 def files_below(directory):

@@ -39,9 +39,10 @@ def began(cluster, job, name):
   return any(name in stage["name"] and stage["status"] != "CREATED" for stage in stages)
 
 
-def evaluates(cluster):
-  """Whether a worker has loaded TensorFlow."""
-  return any(_has_loaded(pid, "tensorflow") for pid in cluster.workers())
+def evaluates(cluster, job):
+  """Whether a job runs and a worker has loaded TensorFlow."""
+  running = state(cluster, job) == "RUNNING"
+  return running and any(_has_loaded(pid, "tensorflow") for pid in cluster.workers())
 
 
 def state(cluster, job):
@@ -61,7 +62,14 @@ def kill(pids):
 
 
 def trained(experiment):
-  return len(list(Path(experiment).glob("*/*/aux_arrays.npz")))
+  """Returns the complete runs of an experiment, and when each was written."""
+  return {path: path.stat().st_mtime_ns for path in Path(experiment).glob("*/*/aux_arrays.npz")}
+
+
+def check_nothing_is_left(cluster):
+  """Waits for all workers to end; what they, or those that were killed, wrote is gone."""
+  wait_until(lambda: not cluster.workers())
+  assert [path.name for path in cluster.scratch.iterdir()] == []
 
 
 def _has_loaded(pid, library):

@@ -4,18 +4,11 @@ import os
 import signal
 
 import psutil
-import pytest
 
-from engines.flink_cluster import FlinkCluster
 from tests.engines import jobs
 from tests.engines.flink import faults
 
-
-@pytest.fixture
-def brittle_cluster(tmp_path, cluster):
-  """A cluster as Flink is by itself: a job whose worker fails, fails."""
-  with FlinkCluster(tmp_path / "flink", task_managers=1) as brittle:
-    yield brittle
+COMBINING = "Stack training rows"  # a stage of `score` between packing and kernels
 
 
 def test_workers_killed_in_training_are_replaced(cluster, reference, tmp_path):
@@ -24,39 +17,63 @@ def test_workers_killed_in_training_are_replaced(cluster, reference, tmp_path):
   job = faults.job_of(cluster, process)
   faults.wait_until(lambda: faults.trained(runs), process)
   faults.kill(cluster.workers())
-  _, errors = process.communicate(timeout=jobs.SECONDS)
-  assert process.returncode == 0, errors
+  _, errors, status = jobs.finish(process)
+  assert status == 0, errors
   assert faults.failures(cluster, job)
   jobs.check_same_runs(runs, reference.runs)
+
+
+def test_workers_killed_in_evaluating_are_replaced(cluster, reference, tmp_path):
+  faults.wait_until(lambda: not cluster.workers())
+  scores = tmp_path / "scores"
+  process = jobs.start(jobs.score_checkpoints(reference.runs, scores, *cluster.flags))
+  job = faults.job_of(cluster, process)
+  faults.wait_until(lambda: faults.evaluates(cluster, job), process)
+  faults.kill(cluster.workers())
+  _, errors, status = jobs.finish(process)
+  assert status == 0, errors
+  assert faults.failures(cluster, job)
+  jobs.check_same_scores(scores, reference.checkpoint_scores)
 
 
 def test_workers_killed_in_combining_are_replaced(cluster, reference, tmp_path):
   scores = tmp_path / "scores"
   process = jobs.start(jobs.score(reference.runs, scores, *reference.TABLES, *cluster.flags))
   job = faults.job_of(cluster, process)
-  faults.wait_until(lambda: faults.began(cluster, job, "Stack training rows"), process)
+  faults.wait_until(lambda: faults.began(cluster, job, COMBINING), process)
   faults.kill(cluster.workers())
-  _, errors = process.communicate(timeout=jobs.SECONDS)
-  assert process.returncode == 0, errors
+  _, errors, status = jobs.finish(process)
+  assert status == 0, errors
   assert faults.failures(cluster, job)
   jobs.check_same_scores(scores, reference.scores)
 
 
-def test_without_a_restart_the_same_command_completes(brittle_cluster, reference, tmp_path):
-  cluster = brittle_cluster
-  command = jobs.score_checkpoints(reference.runs, tmp_path / "scores", *cluster.flags)
+def test_without_a_restart_the_same_command_trains_the_rest(bare_cluster, reference, tmp_path):
+  cluster, runs = bare_cluster, tmp_path / "runs"
+  command = jobs.train(runs, *cluster.flags)
   process = jobs.start(command)
   job = faults.job_of(cluster, process)
-  faults.wait_until(lambda: faults.evaluates(cluster), process)
-  faults.kill(cluster.workers())
-  _, errors = process.communicate(timeout=jobs.SECONDS)
-  assert process.returncode == 2, errors
-  assert errors.startswith("heldout score: error: ")
-  assert errors.count("\n") == 1
-  assert faults.state(cluster, job) == "FAILED"
-  assert not (tmp_path / "scores" / "manifest.json").exists()
+  faults.wait_until(lambda: faults.trained(runs), process)
+  _kill_and_fail(cluster, process, job, "train")
+  complete = faults.trained(runs)
   jobs.run(command)
-  jobs.check_same_scores(tmp_path / "scores", reference.checkpoint_scores)
+  assert complete.items() <= faults.trained(runs).items()
+  jobs.check_same_runs(runs, reference.runs)
+
+
+def test_without_a_restart_the_same_command_scores(cluster, reference, tmp_path):
+  faults.wait_until(lambda: not cluster.workers())
+  scores = tmp_path / "scores"
+  command = jobs.score_checkpoints(reference.runs, scores, *cluster.flags)
+  # What a command's own configuration of Flink says of restarts holds for its job.
+  (tmp_path / "flink-conf.yaml").write_text("restart-strategy.type: none\n")
+  process = jobs.start(command, env={"FLINK_CONF_DIR": str(tmp_path)})
+  job = faults.job_of(cluster, process)
+  faults.wait_until(lambda: faults.evaluates(cluster, job), process)
+  _kill_and_fail(cluster, process, job, "score")
+  assert not (scores / "manifest.json").exists()
+  jobs.run(command)
+  jobs.check_same_scores(scores, reference.checkpoint_scores)
 
 
 def test_the_work_of_a_killed_task_manager_goes_to_the_other(cluster, reference, tmp_path):
@@ -67,11 +84,11 @@ def test_the_work_of_a_killed_task_manager_goes_to_the_other(cluster, reference,
   workers = cluster.workers()
   try:
     faults.kill([cluster.processes["task manager 0"].pid])
-    _, errors = process.communicate(timeout=jobs.SECONDS)
+    _, errors, status = jobs.finish(process)
   finally:
     cluster.start_task_manager("task manager 0")
     cluster.wait_for_task_managers(2)
-  assert process.returncode == 0, errors
+  assert status == 0, errors
   assert faults.failures(cluster, job)
   jobs.check_same_runs(runs, reference.runs)
   orphans = set(workers) - set(cluster.workers())
@@ -98,10 +115,10 @@ def test_scores_of_an_interrupted_command_are_whole_or_not_there(cluster, refere
   command = jobs.score(reference.runs, scores, *reference.TABLES, *cluster.flags)
   process = jobs.start(command)
   job = faults.job_of(cluster, process)
-  faults.wait_until(lambda: faults.began(cluster, job, "Stack training rows"), process)
+  faults.wait_until(lambda: faults.began(cluster, job, COMBINING), process)
   os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-  _, errors = process.communicate(timeout=jobs.SECONDS)
-  assert process.returncode == 130, errors
+  _, errors, status = jobs.finish(process)
+  assert status == 130, errors
   faults.wait_until(lambda: faults.state(cluster, job) in ("FINISHED", "FAILED", "CANCELED"))
   if faults.state(cluster, job) == "FINISHED":
     jobs.check_same_scores(scores, reference.scores)
@@ -113,6 +130,16 @@ def test_two_commands_at_once_train_each_run_once(cluster, reference, tmp_path):
   command = jobs.train(tmp_path / "runs", *cluster.flags)
   processes = [jobs.start(command), jobs.start(command)]
   for process in processes:
-    _, errors = process.communicate(timeout=jobs.SECONDS)
-    assert process.returncode == 0, errors
+    _, errors, status = jobs.finish(process)
+    assert status == 0, errors
   jobs.check_same_runs(tmp_path / "runs", reference.runs)
+
+
+def _kill_and_fail(cluster, process, job, name):
+  """The command says in one line that its workers were killed."""
+  faults.kill(cluster.workers())
+  _, errors, status = jobs.finish(process)
+  assert status == 2, errors
+  assert errors.startswith(f"heldout {name}: error: the job failed: ")
+  assert errors.count("\n") == 1
+  assert faults.state(cluster, job) == "FAILED"
