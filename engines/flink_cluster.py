@@ -51,8 +51,9 @@ appender.console.layout.pattern = %d %-5p %c{1} - %m%n
 """
 
 # How long Beam keeps a worker for the next stage, and a dead one too: a job that is restarted
-# sooner meets it again. Short, so that a restart need not wait long.
-_KEEP_SECONDS = 5
+# sooner meets it again, and keeps it for longer. Short, so that a restart need not wait long.
+_KEEP_SECONDS = 4
+_RESTART_SECONDS = 8
 _STOP_SECONDS = 15.0
 
 
@@ -66,7 +67,8 @@ class FlinkCluster:
   Args:
     directory: for configurations, logs and temporary files.
     task_managers: how many, each with two slots.
-    restart_attempts: how often Flink restarts a job whose worker fails; 0: never.
+    restart_attempts: how often Flink restarts parts of a job whose worker fails, of which one may
+      hit several at once; 0: never.
     has_beam: whether Beam's jars are beside Flink's; if not, its workers end with each stage.
     network_mb: memory for buffers between tasks, of each task manager.
   """
@@ -156,7 +158,7 @@ class FlinkCluster:
       restart = {
         "restart-strategy.type": "fixed-delay",
         "restart-strategy.fixed-delay.attempts": self._restart_attempts,
-        "restart-strategy.fixed-delay.delay": f"{_KEEP_SECONDS + 1} s",
+        "restart-strategy.fixed-delay.delay": f"{_RESTART_SECONDS} s",
       }
     return {
       **self._common_configuration(),
@@ -274,7 +276,7 @@ def main() -> None:
   """Runs a cluster until it is interrupted."""
   parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
   parser.add_argument("--task_managers", type=int, default=2)
-  parser.add_argument("--restart_attempts", type=int, default=3)
+  parser.add_argument("--restart_attempts", type=int, default=20)
   parser.add_argument("--directory", type=Path, default=ROOT / ".engines" / "flink" / "cluster")
   args = parser.parse_args()
   signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -44,7 +44,8 @@ _LINE_BYTES = 72  # of a manifest, at most, without the line break
 def merge_jars(main_class: str, jars: Iterable[Path], merged: Path) -> None:
   """Writes a jar of all files of other jars; of files of one name, that of the first jar.
 
-  Lists of services, which Java reads from all jars, are joined.
+  Lists of services, which Java reads from all jars, are joined. Directories, which are entries of
+  their own, stay: programs look for them.
   """
   attributes = {
     "Manifest-Version": "1.0",
@@ -57,7 +58,7 @@ def merge_jars(main_class: str, jars: Iterable[Path], merged: Path) -> None:
   with zipfile.ZipFile(merged, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
     archive.writestr(_MANIFEST, _manifest(attributes))
     for name, content in _files(jars):
-      if name.startswith(_SERVICES):
+      if name.startswith(_SERVICES) and not name.endswith("/"):
         services[name].append(content)
       elif name not in written:
         written.add(name)
@@ -71,8 +72,7 @@ def _files(jars: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
     with zipfile.ZipFile(jar) as archive:
       for member in archive.infolist():
         path = PurePosixPath(member.filename)
-        signature = path.parent.name == "META-INF" and path.suffix in _SIGNATURES
-        if not member.is_dir() and not signature:
+        if path.parent.name != "META-INF" or path.suffix not in _SIGNATURES:
           yield member.filename, archive.read(member)
 
 

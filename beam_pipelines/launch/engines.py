@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
 import difflib
 import logging
 import shutil
@@ -88,23 +90,90 @@ def prepare_job(
     UsageError: something that the job needs is missing, or two things do not go together.
   """
   _remove_leftovers(options)
+  asked = _Asked(args, options, paths, loads_dataset, shares_scratch, many_stages)
+  return _prepare(asked, contextlib.nullcontext())
+
+
+def diagnose(
+  args: argparse.Namespace,
+  options: PipelineOptions,
+  paths: Mapping[str, str],
+  *,
+  loads_dataset: bool = True,
+  shares_scratch: bool = False,
+  many_stages: bool = False,
+) -> list[str]:
+  """Returns all that `prepare_job` would refuse, a line each; none if a job can start.
+
+  The arguments are those of `prepare_job`. Nothing is started or removed.
+  """
+  asked = _Asked(args, options, paths, loads_dataset, shares_scratch, many_stages)
+  problems = _Problems()
+  with problems:
+    _prepare(asked, problems)
+  return list(dict.fromkeys(problems.lines))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+  """What `prepare_job` is asked for."""
+
+  args: argparse.Namespace
+  options: PipelineOptions
+  paths: Mapping[str, str]
+  loads_dataset: bool
+  shares_scratch: bool
+  many_stages: bool
+
+
+class _Problems:
+  """A context, to be entered often, that takes what is refused in its body and goes on."""
+
+  def __init__(self) -> None:
+    self.lines: list[str] = []
+
+  def __enter__(self) -> None:
+    pass
+
+  def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+    if isinstance(error, UsageError):
+      self.lines.append(str(error))
+    return isinstance(error, UsageError)
+
+
+_Checking = contextlib.AbstractContextManager[None, bool | None]
+
+
+def _prepare(asked: _Asked, checking: _Checking) -> str | None:
+  """Makes each check in a context, which decides whether the first that fails is the last."""
+  options = asked.options
   name = engine(options)
-  dataflow.check_gpu_flags(args, name == DATAFLOW)
+  with checking:
+    dataflow.check_gpu_flags(asked.args, name == DATAFLOW)
   if name == DATAFLOW:
-    return dataflow.prepare_job(args, options, paths, loads_dataset=loads_dataset)
+    with checking:
+      return dataflow.prepare_job(
+        asked.args, options, asked.paths, loads_dataset=asked.loads_dataset
+      )
   prepare = {PRISM: _prepare_prism, FLINK: _prepare_flink, SPARK: _prepare_spark}
   prepare |= {PORTABLE: _prepare_portable}
   if name in prepare:
     _silence_job_server()
-    here = prepare[name](options)
-    if many_stages and name == FLINK and not options.view_as(PortableOptions).job_endpoint:
-      flink.check_network(options)
-    if shares_scratch and not here and not options.view_as(GoogleCloudOptions).temp_location:
-      raise UsageError(
-        f"--runner={name}: its workers are elsewhere: give a --temp_location that they can write "
-        "to and this machine can read, such as a directory beside --experiment"
-      )
+    here = prepare[name](options, checking)
+    with checking:
+      if asked.many_stages and name == FLINK and not options.view_as(PortableOptions).job_endpoint:
+        flink.check_network(options)
+    with checking:
+      _check_scratch(name, options, asked.shares_scratch and not here)
   return None
+
+
+def _check_scratch(name: str, options: PipelineOptions, needed: bool) -> None:
+  if needed and not options.view_as(GoogleCloudOptions).temp_location:
+    raise UsageError(
+      f"--runner={name}: its workers are elsewhere: give a --temp_location that they can write "
+      "to and this machine can read, such as a directory beside --experiment"
+    )
 
 
 def print_plan(plan: str, options: PipelineOptions, accelerator: str | None) -> None:
@@ -134,72 +203,77 @@ def _silence_job_server() -> None:
     logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)
 
 
-def _prepare_prism(options: PipelineOptions) -> bool:
+def _prepare_prism(options: PipelineOptions, checking: _Checking) -> bool:
   portable = options.view_as(PortableOptions)
-  if not _check_job_endpoint(PRISM, portable):
+  if not portable.job_endpoint:
     location = options.view_as(PrismRunnerOptions).prism_location
-    _check_program(PRISM, "--prism_location", location, "the binary of Prism", "make prism")
+    with checking:
+      _check_program(PRISM, "--prism_location", location, "the binary of Prism", "make prism")
     portable.environment_type = portable.environment_type or LOOPBACK
-  return _prepare_portable_workers(portable)
+  return _prepare_portable_workers(PRISM, portable, checking)
 
 
-def _prepare_flink(options: PipelineOptions) -> bool:
+def _prepare_flink(options: PipelineOptions, checking: _Checking) -> bool:
   portable = options.view_as(PortableOptions)
-  if _check_job_endpoint(FLINK, portable):
-    return _prepare_portable_workers(portable)
-  jar = options.view_as(FlinkRunnerOptions).flink_job_server_jar
-  _check_java(FLINK, options)
-  _check_program(FLINK, "--flink_job_server_jar", jar, "the jar of Beam's job server", "make flink")
-  cluster = flink.find_cluster(options)
-  if cluster:
-    flink.use_cluster(cluster, options)
-  else:
-    portable.environment_type = portable.environment_type or LOOPBACK
-  here = cluster is None or cluster.on_this_machine
-  prepare_workers(portable, here=here)
+  if portable.job_endpoint:
+    return _prepare_portable_workers(FLINK, portable, checking)
+  with checking:
+    _check_java(FLINK, options)
+  with checking:
+    jar = options.view_as(FlinkRunnerOptions).flink_job_server_jar
+    what = "the jar of Beam's job server"
+    _check_program(FLINK, "--flink_job_server_jar", jar, what, "make flink")
+  here = True
+  with checking:
+    cluster = flink.find_cluster(options)
+    if cluster:
+      flink.use_cluster(cluster, options)
+      here = cluster.on_this_machine
+    else:
+      portable.environment_type = portable.environment_type or LOOPBACK
+  with checking:
+    prepare_workers(portable, here=here)
   return here
 
 
-def _prepare_spark(options: PipelineOptions) -> bool:
+def _prepare_spark(options: PipelineOptions, checking: _Checking) -> bool:
   portable = options.view_as(PortableOptions)
-  if _check_job_endpoint(SPARK, portable):
-    return _prepare_portable_workers(portable)
+  if portable.job_endpoint:
+    return _prepare_portable_workers(SPARK, portable, checking)
   spark = options.view_as(SparkRunnerOptions)
-  _check_java(SPARK, options)
-  jar = spark.spark_job_server_jar
-  _check_program(SPARK, "--spark_job_server_jar", jar, "the jar of Beam's job server", "make spark")
+  with checking:
+    _check_java(SPARK, options)
+  with checking:
+    jar, what = spark.spark_job_server_jar, "the jar of Beam's job server"
+    _check_program(SPARK, "--spark_job_server_jar", jar, what, "make spark")
   here = spark.spark_master_url.startswith("local")
   if here:
     portable.environment_type = portable.environment_type or LOOPBACK
-  prepare_workers(portable, here=here)
+  with checking:
+    prepare_workers(portable, here=here)
   return here
 
 
-def _prepare_portable(options: PipelineOptions) -> bool:
+def _prepare_portable(options: PipelineOptions, checking: _Checking) -> bool:
   portable = options.view_as(PortableOptions)
-  if not _check_job_endpoint(PORTABLE, portable):
+  if not portable.job_endpoint:
     raise UsageError(
       f"--runner={PORTABLE} needs --job_endpoint=HOST:PORT, where a job server listens; {_SEE}"
     )
-  return _prepare_portable_workers(portable)
+  return _prepare_portable_workers(PORTABLE, portable, checking)
 
 
-def _prepare_portable_workers(portable: PortableOptions) -> bool:
+def _prepare_portable_workers(runner: str, portable: PortableOptions, checking: _Checking) -> bool:
   """For a job server of which nothing is known but where it is."""
-  endpoint = portable.job_endpoint
-  here = endpoint in (None, "embed") or Endpoint.parse("--job_endpoint", endpoint).on_this_machine
-  prepare_workers(portable, here=here)
+  here = True
+  with checking:
+    if portable.job_endpoint and portable.job_endpoint != "embed":
+      endpoint = Endpoint.parse("--job_endpoint", portable.job_endpoint)
+      here = endpoint.on_this_machine
+      check_grpc("--job_endpoint", endpoint, f"job server for {runner}")
+  with checking:
+    prepare_workers(portable, here=here)
   return here
-
-
-def _check_job_endpoint(runner: str, portable: PortableOptions) -> bool:
-  """Whether a job server is named that runs already; it must answer."""
-  if not portable.job_endpoint:
-    return False
-  if portable.job_endpoint != "embed":
-    endpoint = Endpoint.parse("--job_endpoint", portable.job_endpoint)
-    check_grpc("--job_endpoint", endpoint, f"job server for {runner}")
-  return True
 
 
 def _check_java(runner: str, options: PipelineOptions) -> None:

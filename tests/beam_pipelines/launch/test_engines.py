@@ -266,6 +266,37 @@ def test_this_process_is_no_worker_of_machines_elsewhere():
     workers.prepare_workers(options.view_as(PortableOptions), here=False)
 
 
+def test_workers_elsewhere_need_a_shared_temporary_location(jar, java):
+  flags = ["--runner=SparkRunner", jar.replace("flink", "spark"), java]
+  flags += ["--spark_master_url=spark://far:7077", "--environment_type=PROCESS"]
+  with pytest.raises(UsageError, match="its workers are elsewhere: give a --temp_location that th"):
+    _prepare(*flags, shares_scratch=True)
+  _prepare(*flags, "--temp_location=/shared", shares_scratch=True)
+  _prepare(*flags)
+
+
+def test_a_diagnosis_says_all_that_is_missing(dead_endpoint):
+  flags = ["--runner=FlinkRunner", "--job_server_java_launcher=/no/java"]
+  flags += ["--flink_job_server_jar=/no.jar", f"--flink_master={dead_endpoint}"]
+  flags += ["--environment_type=EXTERNAL", f"--environment_config={dead_endpoint}"]
+  lines = engines.diagnose(_Args, beam_options(flags), {}, many_stages=True)
+  starts = ["--runner=FlinkRunner needs Java", "--flink_job_server_jar=/no.jar: there is no"]
+  starts += [f"--flink_master=http://{dead_endpoint}: no cluster answers", "--environment_config="]
+  assert len(lines) == len(starts)
+  assert all(line.startswith(start) for line, start in zip(lines, starts, strict=True))
+  assert not any("\n" in line for line in lines)
+
+
+def test_a_diagnosis_of_what_can_start_is_empty(jar, java):
+  assert engines.diagnose(_Args, beam_options(["--runner=FlinkRunner", jar, java]), {}) == []
+  assert engines.diagnose(_Args, beam_options([]), {}) == []
+
+
+def test_a_diagnosis_of_no_runner_is_one_line():
+  (line,) = engines.diagnose(_Args, beam_options(["--runner=dask"]), {})
+  assert "loses elements" in line
+
+
 def test_the_command_says_it_in_one_line(tmp_path, dead_endpoint, capsys):
   write_experiment(tmp_path / "runs", make_outcomes(0.5, range(3)))
   flags = [f"--experiment={tmp_path}/runs", f"--scores={tmp_path}/scores"]

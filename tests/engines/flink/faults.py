@@ -33,16 +33,23 @@ def job_of(cluster, process):
   return job["jid"]
 
 
-def began(cluster, job, name):
-  """Whether a stage of a job, named by a part of its name, has begun."""
+def stage_of(cluster, job, name):
+  """Returns where to ask for a stage of a job, named by a part of its name."""
   stages = cluster.get(f"/jobs/{job}")["vertices"]
-  return any(name in stage["name"] and stage["status"] != "CREATED" for stage in stages)
+  return f"/jobs/{job}/vertices/{next(stage['id'] for stage in stages if name in stage['name'])}"
 
 
-def evaluates(cluster, job):
-  """Whether a job runs and a worker has loaded TensorFlow."""
-  running = state(cluster, job) == "RUNNING"
-  return running and any(_has_loaded(pid, "tensorflow") for pid in cluster.workers())
+def began(cluster, stage):
+  """Whether a stage has begun."""
+  return any(part["status"] != "CREATED" for part in cluster.get(stage)["subtasks"])
+
+
+def learners(cluster, before=()):
+  """Returns the workers that have loaded TensorFlow, besides those that were there before.
+
+  Those that only start are none: Flink waits three minutes for one that is killed then.
+  """
+  return [pid for pid in set(cluster.workers()) - set(before) if _has_loaded(pid, "tensorflow")]
 
 
 def state(cluster, job):
@@ -66,9 +73,9 @@ def trained(experiment):
   return {path: path.stat().st_mtime_ns for path in Path(experiment).glob("*/*/aux_arrays.npz")}
 
 
-def check_nothing_is_left(cluster):
-  """Waits for all workers to end; what they, or those that were killed, wrote is gone."""
-  wait_until(lambda: not cluster.workers())
+def check_nothing_is_left(cluster, workers):
+  """After a cluster has stopped, no worker is there, nor what they have written or those killed."""
+  wait_until(lambda: not any(map(psutil.pid_exists, workers)))
   assert [path.name for path in cluster.scratch.iterdir()] == []
 
 

@@ -16,7 +16,7 @@ def test_workers_killed_in_training_are_replaced(cluster, reference, tmp_path):
   process = jobs.start(jobs.train(runs, *cluster.flags))
   job = faults.job_of(cluster, process)
   faults.wait_until(lambda: faults.trained(runs), process)
-  faults.kill(cluster.workers())
+  faults.kill(faults.learners(cluster))
   _, errors, status = jobs.finish(process)
   assert status == 0, errors
   assert faults.failures(cluster, job)
@@ -24,12 +24,12 @@ def test_workers_killed_in_training_are_replaced(cluster, reference, tmp_path):
 
 
 def test_workers_killed_in_evaluating_are_replaced(cluster, reference, tmp_path):
-  faults.wait_until(lambda: not cluster.workers())
+  before = cluster.workers()
   scores = tmp_path / "scores"
   process = jobs.start(jobs.score_checkpoints(reference.runs, scores, *cluster.flags))
   job = faults.job_of(cluster, process)
-  faults.wait_until(lambda: faults.evaluates(cluster, job), process)
-  faults.kill(cluster.workers())
+  faults.wait_until(lambda: faults.learners(cluster, before), process)
+  faults.kill(faults.learners(cluster))
   _, errors, status = jobs.finish(process)
   assert status == 0, errors
   assert faults.failures(cluster, job)
@@ -40,7 +40,8 @@ def test_workers_killed_in_combining_are_replaced(cluster, reference, tmp_path):
   scores = tmp_path / "scores"
   process = jobs.start(jobs.score(reference.runs, scores, *reference.TABLES, *cluster.flags))
   job = faults.job_of(cluster, process)
-  faults.wait_until(lambda: faults.began(cluster, job, COMBINING), process)
+  combining = faults.stage_of(cluster, job, COMBINING)
+  faults.wait_until(lambda: faults.began(cluster, combining), process)
   faults.kill(cluster.workers())
   _, errors, status = jobs.finish(process)
   assert status == 0, errors
@@ -62,14 +63,14 @@ def test_without_a_restart_the_same_command_trains_the_rest(bare_cluster, refere
 
 
 def test_without_a_restart_the_same_command_scores(cluster, reference, tmp_path):
-  faults.wait_until(lambda: not cluster.workers())
+  before = cluster.workers()
   scores = tmp_path / "scores"
   command = jobs.score_checkpoints(reference.runs, scores, *cluster.flags)
   # What a command's own configuration of Flink says of restarts holds for its job.
   (tmp_path / "flink-conf.yaml").write_text("restart-strategy.type: none\n")
   process = jobs.start(command, env={"FLINK_CONF_DIR": str(tmp_path)})
   job = faults.job_of(cluster, process)
-  faults.wait_until(lambda: faults.evaluates(cluster, job), process)
+  faults.wait_until(lambda: faults.learners(cluster, before), process)
   _kill_and_fail(cluster, process, job, "score")
   assert not (scores / "manifest.json").exists()
   jobs.run(command)
@@ -115,7 +116,8 @@ def test_scores_of_an_interrupted_command_are_whole_or_not_there(cluster, refere
   command = jobs.score(reference.runs, scores, *reference.TABLES, *cluster.flags)
   process = jobs.start(command)
   job = faults.job_of(cluster, process)
-  faults.wait_until(lambda: faults.began(cluster, job, COMBINING), process)
+  combining = faults.stage_of(cluster, job, COMBINING)
+  faults.wait_until(lambda: faults.began(cluster, combining), process)
   os.killpg(process.pid, signal.SIGINT)  # as a terminal does
   _, errors, status = jobs.finish(process)
   assert status == 130, errors
@@ -137,7 +139,7 @@ def test_two_commands_at_once_train_each_run_once(cluster, reference, tmp_path):
 
 def _kill_and_fail(cluster, process, job, name):
   """The command says in one line that its workers were killed."""
-  faults.kill(cluster.workers())
+  faults.kill(faults.learners(cluster))
   _, errors, status = jobs.finish(process)
   assert status == 2, errors
   assert errors.startswith(f"heldout {name}: error: the job failed: ")
