@@ -92,7 +92,7 @@ $(PRISM): requirements.txt
 	  go install "github.com/apache/beam/sdks/v2/go/cmd/prism@v$$version"
 	touch $@
 
-# Each test starts its own processes; several at once would only wait for each other.
+# The tests share a cluster; several at once would only wait for each other.
 test-flink: $(READY) ## the same jobs on a cluster of Flink, with workers killed
 	@if ! command -v java >/dev/null || ! command -v mvn >/dev/null; then \
 	  echo "test-flink: skipped: it needs Java 17 and Maven"; \
