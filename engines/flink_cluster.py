@@ -66,11 +66,13 @@ class FlinkCluster:
 
   Args:
     directory: for configurations, logs and temporary files.
-    task_managers: how many, each with two slots.
+    task_managers: how many.
+    slots: of each task manager.
     restart_attempts: how often Flink restarts parts of a job whose worker fails, of which one may
       hit several at once; 0: never.
     has_beam: whether Beam's jars are beside Flink's; if not, its workers end with each stage.
     network_mb: memory for buffers between tasks, of each task manager.
+    managed_mb: memory for sorting, of each task manager; all sorts of a job share it.
   """
 
   def __init__(
@@ -78,9 +80,11 @@ class FlinkCluster:
     directory: Path,
     *,
     task_managers: int = 2,
+    slots: int = 2,
     restart_attempts: int = 0,
     has_beam: bool = True,
     network_mb: int = 256,
+    managed_mb: int = 128,
   ):
     self.processes: dict[str, subprocess.Popen[bytes]] = {}
     self.scratch = directory / "scratch"
@@ -88,7 +92,9 @@ class FlinkCluster:
     self._task_managers = task_managers
     self._restart_attempts = restart_attempts
     self._has_beam = has_beam
+    self._slots = slots
     self._network_mb = network_mb
+    self._managed_mb = managed_mb
     self._rest, self._rpc = _free_ports(2)
 
   @property
@@ -176,13 +182,13 @@ class FlinkCluster:
       **self._common_configuration(),
       "taskmanager.host": "127.0.0.1",
       "taskmanager.bind-host": "127.0.0.1",
-      "taskmanager.numberOfTaskSlots": 2,
+      "taskmanager.numberOfTaskSlots": self._slots,
       "taskmanager.cpu.cores": 1,
       "taskmanager.memory.framework.heap.size": "64m",
       "taskmanager.memory.framework.off-heap.size": "64m",
       "taskmanager.memory.task.heap.size": "192m",
       "taskmanager.memory.task.off-heap.size": "0m",
-      "taskmanager.memory.managed.size": "128m",
+      "taskmanager.memory.managed.size": f"{self._managed_mb}m",
       "taskmanager.memory.jvm-metaspace.size": "128m",
       "taskmanager.memory.jvm-overhead.min": "64m",
       "taskmanager.memory.jvm-overhead.max": "64m",
