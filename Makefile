@@ -61,7 +61,7 @@ $(EMULATOR_READY): requirements-bqemulator.txt
 test: $(READY) $(EMULATOR_READY) ## run all tests
 	$(BIN)/pytest --numprocesses=auto --dist=loadfile --ignore=tests/engines
 
-flink: $(ENGINES)/flink/job-server.jar ## get Beam's job server for Flink, with Maven
+flink: $(DISTRIBUTION) ## get Beam's job server for Flink, with Maven, and Flink
 
 spark: $(ENGINES)/spark/job-server.jar ## get Beam's job server for Spark, with Maven
 
@@ -75,7 +75,7 @@ $(JOB_SERVERS): $(ENGINES)/%/job-server.jar: engines/%/pom.xml engines/merged_ja
 	$(PYTHON) engines/merged_jar.py $(MAIN) $(@D)/jars $@
 
 # Flink itself, of the version that Beam's job server brings parts of: all that PyPI's package holds.
-$(DISTRIBUTION): $(ENGINES)/flink/job-server.jar
+$(DISTRIBUTION): $(ENGINES)/flink/job-server.jar | $(READY)
 	rm -rf $(@D)
 	mkdir $(@D)
 	runtime=$$(echo $(ENGINES)/flink/jars/flink-runtime-*.jar); version=$${runtime##*-}; \
@@ -96,7 +96,7 @@ $(PRISM): requirements.txt
 test-flink: $(READY) ## the same jobs on a cluster of Flink, with workers killed
 	@if ! command -v java >/dev/null || ! command -v mvn >/dev/null; then \
 	  echo "test-flink: skipped: it needs Java 17 and Maven"; \
-	else $(MAKE) --no-print-directory $(DISTRIBUTION) && $(BIN)/pytest tests/engines/flink; fi
+	else $(MAKE) --no-print-directory flink && $(BIN)/pytest tests/engines/flink; fi
 
 test-prism: $(READY) ## the same jobs on Prism
 	@if ! command -v go >/dev/null; then echo "test-prism: skipped: it needs Go"; \

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 
 import pytest
 
@@ -81,3 +82,18 @@ def test_what_may_be_others_stays(tmp_path):
 
 def test_there_may_be_no_such_directory(tmp_path):
   scratch.remove_leftovers(str(tmp_path / "none"))
+
+
+def test_what_is_made_and_forgotten_is_gone_when_the_process_ends(tmp_path):
+  program = """
+    import pathlib, sys, tempfile
+    from files import scratch
+    tempfile.tempdir = sys.argv[1]
+    with scratch.temporary_files_until_exit():
+      forgotten = tempfile.mkdtemp()
+    assert pathlib.Path(forgotten).exists()
+    assert tempfile.tempdir == sys.argv[1]
+  """
+  command = [sys.executable, "-c", textwrap.dedent(program), str(tmp_path)]
+  subprocess.run(command, check=True)
+  assert list(tmp_path.iterdir()) == []

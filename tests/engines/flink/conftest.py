@@ -18,7 +18,7 @@ def bare_cluster(tmp_path):
 
 def _running(directory, **kwargs):
   if not (DIRECTORY / "distribution" / ".ready").exists():
-    pytest.skip("`make test-flink` gets Flink")
+    pytest.skip("`make flink` gets Flink")
   with FlinkCluster(directory, **kwargs) as cluster:
     yield cluster
     workers = cluster.workers()
