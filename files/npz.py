@@ -10,7 +10,6 @@ is ever unpickled or evaluated. Whatever the bytes are, the outcome is arrays or
 
 from __future__ import annotations
 
-import io
 import itertools
 import struct
 import sys
@@ -23,16 +22,16 @@ import numpy as np
 
 from files.inflate import InflateError, inflate_exactly, inflate_start, ordinary_limit
 from files.npy_header import MOST_BYTES, Header, HeaderError, parse_header
+from files.zip_directory import Entry, ZipError, list_entries
 
 NUMBERS = "biuf"
 STRINGS = "SU"
 
 _SUFFIX = ".npy"
-_MOST_DIRECTORY_BYTES = 1 << 20  # of some ten thousand arrays
 _LOCAL_HEADER = struct.Struct("<4s2xH18xHH")  # signature, flags, lengths of the name and extras
 _LOCAL_SIGNATURE = b"PK\3\4"
 _ENCRYPTED = 0x1
-_UTF8 = 0x800
+_NEWEST_VERSION = 63  # of the zip format, times ten
 
 
 class NpzError(ValueError):
@@ -74,11 +73,11 @@ def read_arrays(
   ]
   _check_apart(members)
   limit = ordinary_limit(len(content)) if limit is None else limit
-  total = sum(member.file_size for member in members)
+  total = sum(member.bytes for member in members)
   if total > limit:
-    largest = max(members, key=lambda member: member.file_size)
+    largest = max(members, key=lambda member: member.bytes)
     raise NpzError(
-      f"{_label(_array_name(largest))} has {largest.file_size:,} bytes, where all arrays together "
+      f"{_label(_array_name(largest))} has {largest.bytes:,} bytes, where all arrays together "
       f"may have {limit:,}"
     )
   return {_array_name(member): _read_member(content, member, kinds) for member in members}
@@ -100,75 +99,65 @@ def read_array(content: bytes, *, kinds: str = NUMBERS) -> np.ndarray:
     raise NpzError(f"the array {error}") from error
 
 
-class _Directory(io.BytesIO):
-  """An archive for `zipfile`, which reads the whole directory at once, as large as it says."""
-
-  def read(self, size: int | None = -1, /) -> bytes:
-    if size is not None and size > _MOST_DIRECTORY_BYTES:
-      raise zipfile.BadZipFile(f"its directory would have {size:,} bytes")
-    return super().read(size)
-
-
-def _list_members(content: bytes) -> list[zipfile.ZipInfo]:
+def _list_members(content: bytes) -> list[Entry]:
   try:
-    with zipfile.ZipFile(_Directory(content)) as archive:
-      return archive.infolist()
-  # Of a zip version to come, or: whatever zipfile's parsing stumbles on, which varies by version.
-  except Exception as error:
-    raise NpzError(_first_line(error)) from error
+    return list_entries(content)
+  except ZipError as error:
+    raise NpzError(str(error)) from error
 
 
-def _array_name(member: zipfile.ZipInfo) -> str:
-  return member.filename.removesuffix(_SUFFIX)
+def _array_name(member: Entry) -> str:
+  return member.name.removesuffix(_SUFFIX)
 
 
-def _check_apart(members: list[zipfile.ZipInfo]) -> None:
+def _check_apart(members: list[Entry]) -> None:
   """Makes sure that each name is one member, and that no two share bytes."""
   for name, count in Counter(map(_array_name, members)).items():
     if count > 1:
       raise NpzError(f"{_label(name)} is there {count} times")
-  ordered = sorted(members, key=lambda member: member.header_offset)
+  ordered = sorted(members, key=lambda member: member.start)
   for member, following in itertools.pairwise(ordered):
-    if member.header_offset + _LOCAL_HEADER.size + member.compress_size > following.header_offset:
+    if member.start + _LOCAL_HEADER.size + member.packed_bytes > following.start:
       raise NpzError(f"{_label(_array_name(following))} begins within another")
 
 
-def _read_member(content: bytes, member: zipfile.ZipInfo, kinds: str) -> np.ndarray:
+def _read_member(content: bytes, member: Entry, kinds: str) -> np.ndarray:
   try:
+    if member.version > _NEWEST_VERSION:
+      raise NpzError(f"needs version {member.version / 10} of the zip format, which nobody knows")
     packed = _packed(content, member)
-    if member.compress_type == zipfile.ZIP_STORED:
-      if len(packed) != member.file_size:
-        raise NpzError(f"has {len(packed):,} bytes stored for {member.file_size:,}")
-      header = _checked_header(packed, member.file_size, kinds)
+    if member.method == zipfile.ZIP_STORED:
+      if len(packed) != member.bytes:
+        raise NpzError(f"has {len(packed):,} bytes stored for {member.bytes:,}")
+      header = _checked_header(packed, member.bytes, kinds)
       unpacked: bytes | memoryview = bytes(packed)
-    elif member.compress_type == zipfile.ZIP_DEFLATED:
-      header = _checked_header(inflate_start(packed, MOST_BYTES), member.file_size, kinds)
-      unpacked = inflate_exactly(packed, member.file_size)
+    elif member.method == zipfile.ZIP_DEFLATED:
+      header = _checked_header(inflate_start(packed, MOST_BYTES), member.bytes, kinds)
+      unpacked = inflate_exactly(packed, member.bytes)
     else:
-      raise NpzError(f"is packed by method {member.compress_type}, which NumPy never uses")
-    if zlib.crc32(unpacked) != member.CRC:
+      raise NpzError(f"is packed by method {member.method}, which NumPy never uses")
+    if zlib.crc32(unpacked) != member.checksum:
       raise NpzError("is damaged: its checksum is wrong")
     return _view(unpacked, header)
   except (HeaderError, InflateError, NpzError) as error:
     raise NpzError(f"{_label(_array_name(member))} {error}") from error
 
 
-def _packed(content: bytes, member: zipfile.ZipInfo) -> memoryview:
+def _packed(content: bytes, member: Entry) -> memoryview:
   """Returns a member's bytes as they lie in the archive."""
-  start = member.header_offset
+  start = member.start
   if not 0 <= start <= len(content) - _LOCAL_HEADER.size:
     raise NpzError("is not where the archive's directory says")
   signature, flags, *lengths = _LOCAL_HEADER.unpack_from(content, start)
-  name = member.filename.encode("utf8" if member.flag_bits & _UTF8 else "cp437", "replace")
   start += _LOCAL_HEADER.size
-  if signature != _LOCAL_SIGNATURE or content[start : start + lengths[0]] != name:
+  if signature != _LOCAL_SIGNATURE or content[start : start + lengths[0]] != member.raw_name:
     raise NpzError("is not where the archive's directory says")
-  if (member.flag_bits | flags) & _ENCRYPTED:
+  if (member.flags | flags) & _ENCRYPTED:
     raise NpzError("is encrypted")
   start += sum(lengths)
-  if start + member.compress_size > len(content):
+  if start + member.packed_bytes > len(content):
     raise NpzError("ends beyond the archive's end")
-  return memoryview(content)[start : start + member.compress_size]
+  return memoryview(content)[start : start + member.packed_bytes]
 
 
 def _checked_header(content: bytes | memoryview, size: int, kinds: str) -> Header:
@@ -196,7 +185,3 @@ def _label(name: str) -> str:
   """Returns how to call an array in a message of one line."""
   shown = name if name.isprintable() else ascii(name)
   return f"array {shown if len(shown) <= 100 else f'{shown[:100]}…'}"
-
-
-def _first_line(error: Exception) -> str:
-  return str(error).partition("\n")[0] or type(error).__name__

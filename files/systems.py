@@ -13,6 +13,7 @@ from files.local import LocalFiles
 
 _ROOT = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*)://(?P<authority>[^/]*)")
 _GCS = ("gs", "gcs")
+_LOCAL = ("file", "local")
 _OBJECT_STORES = ("abfs", "abfss", "adl", "az", "oci", "oss", "s3", "s3a")
 
 _local = LocalFiles()
@@ -47,6 +48,8 @@ def _open(root: str, scheme: str, authority: str) -> FileSystem:
     from files.gcs import GcsFiles  # an import that takes a second
 
     return GcsFiles(root, authority)
+  if scheme in _LOCAL:
+    raise UsageError(f"{root}: give a path on a local disk without {scheme}://")
   from fsspec.core import url_to_fs
 
   from files.remote import RemoteFiles

@@ -30,7 +30,8 @@ def path(text: str) -> str:
 
   `~` is the home directory, which shells expand only at the beginning of a word.
   """
-  if not text:
+  text = text.removeprefix("file://")
+  if not text or text.endswith("://"):
     raise argparse.ArgumentTypeError("a path is needed")
   return text.rstrip("/") if "://" in text else os.path.abspath(os.path.expanduser(text))  # noqa: PTH100, PTH111
 

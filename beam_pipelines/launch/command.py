@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
+import io
 import logging
 import os
 import re
@@ -27,8 +29,9 @@ IN_PROCESS_RUNNER = "FnApiRunner"
 INTERRUPTED = 130
 """The exit status after Ctrl-C, as shells have it."""
 
-# How alike an unknown flag and one of ours must be, to be a slip of the finger on any runner.
-_NEAR = 0.8
+# How alike an unknown flag and a known one must be, to guess that it is meant, and to be sure.
+_LIKELY, _NEAR = 0.6, 0.8
+_SHORTEST_BEGINNING = 3
 
 _WHEN_INTERRUPTED = {
   "build-tfrecords": "the data set is not whole; the same command starts over",
@@ -68,7 +71,8 @@ class Parser(argparse.ArgumentParser):
       UsageError: an argument is wrong, or a flag is neither ours nor Beam's.
     """
     arguments, rest = self.parse_known_args(argv)
-    options = beam_options(rest)
+    with _refusals_as_errors(self):
+      options = beam_options(rest)
     self._refuse_unknown(options, rest)
     return arguments, options
 
@@ -81,12 +85,36 @@ class Parser(argparse.ArgumentParser):
       known.extend(re.findall(r"--\w+", beam.format_usage()))
       unknown.extend(beam.parse_known_args(list(flags))[1])
 
-    options.get_all_options(add_extra_args_fn=ask)
+    with _refusals_as_errors(self):
+      options.get_all_options(add_extra_args_fn=ask)
     closed = is_in_process(options) or is_dataflow(options)
     for flag in (text.split("=")[0] for text in unknown):
-      near = difflib.get_close_matches(flag, known, n=1, cutoff=0.6 if closed else _NEAR)
+      near = _find_near(flag, known, cutoff=_LIKELY if closed else _NEAR)
       if closed or (near and flag not in known):
-        self.error(f"unknown argument {flag}" + (f": did you mean {near[0]}?" if near else ""))
+        self.error(f"unknown argument {flag}" + (f": did you mean {near}?" if near else ""))
+
+
+@contextmanager
+def _refusals_as_errors(parser: Parser) -> Iterator[None]:
+  """Turns the pages with which Beam refuses a value of a flag of its own into one line."""
+  said = io.StringIO()
+  try:
+    with contextlib.redirect_stderr(said):
+      yield
+  except SystemExit:
+    parser.error(said.getvalue().strip().rpartition(": error: ")[2])
+
+
+def _find_near(flag: str, known: Iterable[str], cutoff: float) -> str | None:
+  """Returns the flag that an unknown one is the beginning of, or most like, whatever its case."""
+  plain = {re.sub(r"\W|_", "", name).lower(): name for name in known}
+  asked = re.sub(r"\W|_", "", flag).lower()
+  if len(asked) >= _SHORTEST_BEGINNING:
+    for name, written in plain.items():  # ours come first
+      if name.startswith(asked):
+        return written
+  near = difflib.get_close_matches(asked, plain, n=1, cutoff=cutoff)
+  return plain[near[0]] if near else None
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -114,7 +142,15 @@ def beam_options(flags: Sequence[str]) -> PipelineOptions:
 def show_warnings(warnings: Iterable[str]) -> None:
   """Prints what to know before trusting the results, where nobody can miss it."""
   for warning in warnings:
-    print(f"warning: {warning}", file=sys.stderr)
+    print(one_line(f"warning: {warning}"), file=sys.stderr)
+
+
+def one_line(text: str) -> str:
+  """Returns a text in which whatever would end the line or steer a terminal is spelled out.
+
+  File names may hold such characters, and bytes that no terminal can show.
+  """
+  return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def is_in_process(options: PipelineOptions) -> bool:
@@ -192,7 +228,7 @@ def _fail(command: str, error: Exception) -> int:
     message = _describe(error)
   else:
     message = f"{_describe_failure(error)}; --verbose shows all that is known"
-  print(f"heldout {command}: error: {message}", file=sys.stderr)
+  print(one_line(f"heldout {command}: error: {message}"), file=sys.stderr)
   return 2
 
 

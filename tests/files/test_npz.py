@@ -94,6 +94,7 @@ def test_what_is_not_asked_for_is_not_looked_at(extra):
   content = _archive(a=_npy(ARRAYS["a"]), extra=extra)
   for damaged in (
     content,
+    _entry(content, 6, 99),  # of a version of the format that is not known
     _entry(content, 8, 1),  # encrypted
     _entry(content, 10, 99),  # packed by an unknown method
     _entry(content, 16, 0, 4),  # of another checksum
@@ -113,12 +114,12 @@ PACKED = _npz(np.savez_compressed, x=ARRAYS["a"])
 @pytest.mark.parametrize(
   ("content", "message"),
   [
-    (b"", "File is not a zip file"),
-    (b"PK nonsense", "File is not a zip file"),
-    (_npy(ARRAYS["a"]), "File is not a zip file"),
-    (_entry(X, 6, 99), "zip file version 9.9"),
-    (_entry(X, 0, 0), "Bad magic number for central directory"),
-    (_entry(X, 12, 2**31, 4, b"PK\5\6"), "Bad offset for central directory"),
+    (b"", "is no zip archive, or was cut short"),
+    (b"PK nonsense", "is no zip archive, or was cut short"),
+    (_npy(ARRAYS["a"]), "is no zip archive, or was cut short"),
+    (_entry(X, 6, 99), "array x needs version 9.9 of the zip format"),
+    (_entry(X, 0, 0), "is no sound archive: its directory is damaged"),
+    (_entry(X, 12, 2**31, 4, b"PK\5\6"), "its directory would have 2,147,483,648 bytes"),
     (_entry(X, 16, 2**31, 4, b"PK\5\6"), "array x is not where the archive's directory says"),
     (_entry(X, 8, 1), "array x is encrypted"),
     (_entry(X, 6, 1, signature=b"PK\3\4"), "array x is encrypted"),
@@ -302,7 +303,7 @@ def test_directories_of_absurd_size_are_not_read():
   content = X[: X.rindex(b"PK\1\2")] + entry * count + X[X.rindex(b"PK\5\6") :]
   content = _entry(content, 12, len(entry) * count, 4, b"PK\5\6")
   peak, message = _peak(read_arrays, content)
-  assert message == "its directory would have 3,060,000 bytes"
+  assert message == "it is no sound archive: its directory would have 3,060,000 bytes"
   assert peak < 1 << 20
 
 

@@ -111,7 +111,7 @@ _HOSTILE_KINDS = [
   ),
   (_changed("index_test", lambda array: np.zeros(3, "V3")), "of raw or structured records"),
   (_changed("index_test", lambda array: array[None]), "array index_test has 2 dimensions"),
-  (_directory_says(6, 99), "zip file version 9.9"),
+  (_directory_says(6, 99), "array subsample_idx needs version 9.9 of the zip format"),
   (_directory_says(8, 1), "array subsample_idx is encrypted"),
   (_directory_says(10, 99), "array subsample_idx is packed by method 99"),
   (_with_lzma, "is packed by method 14"),

@@ -13,6 +13,8 @@ LARGEST_AUX_BYTES = 1 << 28  # packed or not; ImageNet's have 31 MB
 CHECKPOINTS = "checkpoints"
 LAYOUT = "<subset ratio>/<run id>/"
 
+# Python reads more as numbers: `0.7_1` as 0.71, where somebody means 0.7 and something else.
+_RATIO = re.compile(r"\d*\.?\d+(?:e-?\d+)?", re.ASCII | re.IGNORECASE)
 _LARGEST_RUN = 2**63 - 1  # as tables hold it
 # What only a run's directory holds.
 _RUN_FILE = re.compile(
@@ -52,10 +54,9 @@ def parse_key(directory: str) -> RunKey | str:
 
 def parse_ratio(name: str) -> float | None:
   """Returns the subset ratio that a directory's name stands for, or None."""
-  try:
-    ratio = float(name)
-  except ValueError:
+  if not _RATIO.fullmatch(name):
     return None
+  ratio = float(name)
   return ratio if 0 < ratio < 1 else None
 
 

@@ -43,6 +43,33 @@ def test_other_runners_may_have_flags_of_their_own(parser):
   assert options.get_all_options(retain_unknown_options=True)["its_own"] == "1"
 
 
+@pytest.mark.parametrize(
+  "flag",
+  ["--experimnt", "-experiment", "--Experiment", "--EXPERIMENT", "--exper_iment", "--exp", "exper"],
+)
+@pytest.mark.parametrize("runner", ["FnApiRunner", "PortableRunner"])
+def test_no_runner_is_given_what_is_meant_for_us(parser, flag, runner):
+  with pytest.raises(UsageError, match=f"unknown argument {flag}: did you mean --experiment"):
+    parser.parse([f"--runner={runner}", f"{flag}=e"])
+
+
+@pytest.mark.parametrize(
+  ("flag", "message"),
+  [
+    ("--direct_num_workers=x", "argument --direct_num_workers: invalid int value: 'x'"),
+    ("--direct_running_mode=x", "argument --direct_running_mode: invalid choice: 'x'"),
+    ("--runner", "argument --runner: expected one argument"),
+  ],
+)
+def test_a_value_that_beam_refuses_is_one_line(parser, flag, message, capsys):
+  with pytest.raises(UsageError) as caught:
+    parser.parse([flag])
+  assert str(caught.value).startswith(message)
+  assert str(caught.value).endswith("; see `heldout do --help`")
+  assert "\n" not in str(caught.value)
+  assert capsys.readouterr().err == ""
+
+
 def test_flags_are_not_abbreviated(parser):
   with pytest.raises(UsageError, match="unknown argument --exp"):
     parser.parse(["--exp=e"])
@@ -56,6 +83,17 @@ def test_usage_errors_are_one_line_and_status_2(capsys):
   captured = capsys.readouterr()
   assert captured.err == "heldout do: error: this is wrong: do that\n"
   assert captured.out == ""
+
+
+def test_no_name_of_a_file_breaks_the_line(capsys):
+  def fail(argv):
+    command.show_warnings(["x\ny: odd"])
+    raise UsageError("a\nb\x1b[31m\udcffü: this is wrong")
+
+  assert command.execute("do", fail, []) == 2
+  assert capsys.readouterr().err == (
+    "warning: x\\ny: odd\nheldout do: error: a\\nb\\x1b[31m\\udcffü: this is wrong\n"
+  )
 
 
 @pytest.mark.parametrize(
@@ -134,5 +172,10 @@ def test_local_paths_become_absolute(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   assert arguments.path("runs/") == str(tmp_path / "runs")
   assert arguments.path("gs://bucket/runs/") == "gs://bucket/runs"
+  assert arguments.path(f"file://{tmp_path}/runs") == str(tmp_path / "runs")
+
+
+@pytest.mark.parametrize("text", ["", "gs://", "file://"])
+def test_a_path_names_something(text):
   with pytest.raises(argparse.ArgumentTypeError, match="a path is needed"):
-    arguments.path("")
+    arguments.path(text)

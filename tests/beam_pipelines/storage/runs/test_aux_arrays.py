@@ -273,7 +273,7 @@ def test_a_truncated_file_is_an_error(share):
 def test_a_single_array_is_no_outcome():
   buffer = io.BytesIO()
   np.save(buffer, np.zeros(3))
-  with pytest.raises(AuxArraysError, match="cannot be read as npz: File is not a zip file"):
+  with pytest.raises(AuxArraysError, match="cannot be read as npz: it is no zip archive"):
     aux_arrays.decode(KEY, buffer.getvalue())
 
 
