@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 import uuid
 from collections.abc import Iterator, Sequence
 
@@ -214,4 +213,4 @@ def _summary(task: ShardTask, job: str) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-  sys.exit(command.execute("build-tfrecords", run))
+  command.execute_module("build-tfrecords", run)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
+
+from beam_pipelines.launch.process import end, expect_interrupts
 
 COMMANDS = {
   "build-tfrecords": "write a tree of images, such as ImageNet's, as a data set that streams",
@@ -23,21 +24,10 @@ COMMANDS = {
 }
 
 
-_INTERRUPTED = 130  # as shells have it
-
-
 def entry() -> NoReturn:
   """Runs the command line as a process of its own, which an interrupt ends at once."""
-  try:
-    status = main()
-  except KeyboardInterrupt:  # while packages were imported
-    print("heldout: interrupted before it began", file=sys.stderr)
-    status = _INTERRUPTED
-  if status != _INTERRUPTED:
-    sys.exit(status)
-  sys.stdout.flush()
-  sys.stderr.flush()
-  os._exit(status)  # threads of a job would go on to the end of what they are doing
+  expect_interrupts()
+  end(main())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

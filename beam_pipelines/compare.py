@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -24,8 +23,7 @@ from beam_pipelines.storage.scores.columns import (
   read_influence,
   read_memorization,
 )
-from beam_pipelines.storage.scores.directory import MANIFEST
-from beam_pipelines.storage.scores.manifest import read_manifest
+from beam_pipelines.storage.scores.directory import MANIFEST, open_scores
 from beam_pipelines.storage.scores.matching import Side, follow
 from estimators.agreement import (
   DenseScores,
@@ -126,11 +124,12 @@ def _count(text: str) -> int:
 def _read(name: str, path: str, ratio: float | None) -> Side:
   if not files.exists(files.join(path, MANIFEST)):
     return Side(name, path, None, published.read(path))
-  ratio = choose_ratio(path, ratio)
-  kinds: published.Kinds = {}
-  if read_manifest(path).examples.train_recorded:
-    kinds |= {CSCORE: read_cscores(path), MEMORIZATION: read_memorization(path, ratio)}
-  kinds[INFLUENCE] = read_influence(path, ratio)
+  with open_scores(path) as scores:  # whose tables are of one publication
+    ratio = choose_ratio(path, ratio)
+    kinds: published.Kinds = {}
+    if scores.manifest.examples.train_recorded:
+      kinds |= {CSCORE: read_cscores(path), MEMORIZATION: read_memorization(path, ratio)}
+    kinds[INFLUENCE] = read_influence(path, ratio)
   return Side(name, path, ratio, published.PublishedScores(kinds))
 
 
@@ -256,4 +255,4 @@ def _number(value: float, form: str = ".4f") -> str:
 
 
 if __name__ == "__main__":
-  sys.exit(command.execute("compare", run))
+  command.execute_module("compare", run)

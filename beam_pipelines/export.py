@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -23,8 +22,8 @@ from beam_pipelines.storage.scores.columns import (
   read_memorization,
 )
 from beam_pipelines.storage.scores.completeness import scored_sizes
-from beam_pipelines.storage.scores.directory import DENSE, read_table
-from beam_pipelines.storage.scores.manifest import Manifest, read_manifest
+from beam_pipelines.storage.scores.directory import DENSE, open_scores, read_table
+from beam_pipelines.storage.scores.manifest import Manifest
 from beam_pipelines.storage.scores.pairing import PAIRED_TABLES, check_dataset
 from estimators.agreement import IndexedScores
 from files.errors import UsageError
@@ -78,13 +77,15 @@ def run(argv: Sequence[str]) -> int:
   if args.scores is None or args.experiment is not None:
     raise UsageError(f"--format={args.format} needs --scores, and no --experiment: it has scores")
   output = open_output(args.output)
-  manifest = read_manifest(args.scores)
-  dataset = _load_scored_dataset(args, manifest) if args.dataset else None
-  order = _find_order(args) if args.order else None
-  asked = _Asked(args.format, args.scores, manifest, args.ratio, dataset, order)
-  export = _EXPORTS[args.format](asked)
+  with open_scores(args.scores) as scores:  # which are of one publication, from first to last
+    dataset = _load_scored_dataset(args, scores.manifest) if args.dataset else None
+    order = _find_order(args) if args.order else None
+    asked = _Asked(args.format, args.scores, scores.manifest, args.ratio, dataset, order)
+    export = _EXPORTS[args.format](asked)
   output.write(_encode(args.format, export.arrays))
   output.say(f"{args.format}: {export.what}, into {output}")
+  if dataset:
+    command.show_warnings(dataset.warnings)
   return 0
 
 
@@ -322,4 +323,4 @@ def _count_examples(values: np.ndarray) -> str:
 
 
 if __name__ == "__main__":
-  sys.exit(command.execute("export", run))
+  command.execute_module("export", run)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -264,4 +263,4 @@ def _doubts(task: ImportTask, described: Description, result: dict[str, Any]) ->
 
 
 if __name__ == "__main__":
-  sys.exit(command.execute("import-outcomes", run))
+  command.execute_module("import-outcomes", run)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple, Protocol
@@ -60,7 +59,8 @@ def run(argv: Sequence[str]) -> int:
   except FileNotFoundError:
     raise
   except OSError as error:
-    raise UsageError(f"{error}; the same command goes on from where it was") from error
+    what = command.describe_file_error(error)
+    raise UsageError(f"{what}; the same command goes on from where it was") from error
 
 
 def _parser() -> command.Parser:
@@ -204,4 +204,4 @@ def _summary(
 
 
 if __name__ == "__main__":
-  sys.exit(command.execute("ingest", run))
+  command.execute_module("ingest", run)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -92,6 +91,7 @@ def run(argv: Sequence[str]) -> int:
       [
         *(args.experiment, "", *_table(judged), ""),
         *_findings(judged, listing.skipped, read_checkpoints=specs is not None),
+        *(f"warning: {warning}" for warning in (dataset.warnings if dataset else ())),
         *_warnings(judged),
       ]
     )
@@ -291,4 +291,4 @@ def _warnings(judged: Sequence[_Judged]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-  sys.exit(command.execute("inspect", run))
+  command.execute_module("inspect", run)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from beam_pipelines.launch import arguments, command
@@ -35,15 +34,17 @@ def run(argv: Sequence[str]) -> int:
   dataset = load_dataset(args.dataset, args.data_dir)
   check_dataset(args.scores, scores.manifest, tables, dataset)
   manifest = scores.manifest.as_json()
+  # Scores made without labels know nothing of what is wrong with the data set.
+  manifest["warnings"] = list(dict.fromkeys([*manifest["warnings"], *dataset.warnings]))
   try:
     document = render_report(tables, manifest, dataset)
   except ReportError as error:
     raise UsageError(f"--scores={args.scores} with --dataset={args.dataset}: {error}") from error
   output.write(document.encode())
-  warnings = [f"warning: {warning}" for warning in manifest.get("warnings") or []]
+  warnings = [f"warning: {warning}" for warning in manifest["warnings"]]
   output.say("\n".join([f"report: {output}", *warnings, *findings(tables, manifest)]))
   return 0
 
 
 if __name__ == "__main__":
-  sys.exit(command.execute("report", run))
+  command.execute_module("report", run)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -33,9 +31,6 @@ from beam_pipelines.transforms.select_pairs import PairSelection
 from files.errors import UsageError
 from image_datasets import describe_specs
 
-if TYPE_CHECKING:
-  pass
-
 _SHOWN_REASONS = 3
 
 
@@ -51,7 +46,10 @@ def run(argv: Sequence[str]) -> int:
   if not args.dry_run and finish_publication(args.scores):
     print(f"{args.scores}: finished the publication of an earlier command, which was stopped")
   if not args.dry_run:
-    discard_left_over(args.scores)
+    command.show_warnings(
+      f"{staging}: kept, since its job may be at work; delete it if no such job runs any more"
+      for staging in discard_left_over(args.scores)
+    )
   scoring = plan_scoring(args)
   if args.dry_run:
     print_plan(_describe_plan(args, scoring), options, accelerator)
@@ -233,4 +231,4 @@ def _print_summary(args: argparse.Namespace, scoring: Scoring) -> None:
 
 
 if __name__ == "__main__":
-  sys.exit(command.execute("score", run))
+  command.execute_module("score", run)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -96,4 +95,4 @@ def _row(format_name: str, subset: np.ndarray, num_train: int) -> np.ndarray:
 
 
 if __name__ == "__main__":
-  sys.exit(command.execute("subsets", run))
+  command.execute_module("subsets", run)

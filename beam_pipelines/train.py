@@ -26,6 +26,7 @@ from beam_pipelines.storage.runs.notes import read_note
 from beam_pipelines.storage.runs.run_place import RunKey
 from beam_pipelines.transforms.train_runs import TrainingTask, TrainRuns
 from files.errors import UsageError
+from files.printable import printable
 from image_datasets import Dataset, describe_specs, load_dataset
 from models.architecture import Architecture
 from models.hyper_parameters import SCHEDULES, HyperParameters
@@ -62,7 +63,8 @@ def run(argv: Sequence[str]) -> int:
   print(plan)
   if not missing:
     return 0
-  files.write_json(files.join(args.experiment, TRAINING), _describe(task))
+  if not files.claim_json(files.join(args.experiment, TRAINING), _describe(task)):
+    _check_training(task, listing)  # another command may have been quicker
   chunks = list(_chunks(missing, task.stack))
 
   def count() -> int:
@@ -171,7 +173,7 @@ def _check_crop(crop: int, dataset: Dataset) -> None:
 
 def _check_places(experiment: str, missing: Collection[RunKey], listing: Listing) -> None:
   """Makes sure that no run that is to be trained has something unreadable in its place."""
-  directories = {path: key for key in missing for path in _places(experiment, key)}
+  directories = {printable(path) for key in missing for path in _places(experiment, key)}
   broken = [(entry.path, entry.reason) for entry in listing.skipped if entry.path in directories]
   wanted = set(missing)
   broken += [
@@ -283,4 +285,4 @@ def _chunks(keys: Sequence[RunKey], size: int) -> Iterator[tuple[RunKey, ...]]:
 
 
 if __name__ == "__main__":
-  sys.exit(command.execute("train", run))
+  command.execute_module("train", run)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.pvalue import AsList
+from pydantic import TypeAdapter, ValidationError
 
 import files
 from beam_pipelines.launch import arguments, command
@@ -26,7 +26,6 @@ from beam_pipelines.launch.job import Job
 from beam_pipelines.storage.runs.aux_arrays import SPLITS
 from beam_pipelines.storage.runs.experiment import Listing, Skipped, require_runs
 from beam_pipelines.storage.runs.judgement import NO_CHECKPOINT, SetSizes
-from beam_pipelines.storage.runs.run_place import RunKey
 from beam_pipelines.transforms.match_outcomes import MatchOutcomes, RunMatches
 from beam_pipelines.transforms.read_outcomes import (
   OUTCOMES,
@@ -40,6 +39,17 @@ if TYPE_CHECKING:
   from beam_pipelines.transforms.evaluate_checkpoints import Evaluation
 
 _SHOWN = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class _Found:
+  """What a job writes for the command that waits for it."""
+
+  matches: list[RunMatches]
+  skipped: list[Skipped]
+
+
+_FOUND = TypeAdapter(_Found)
 
 
 class _Verified(NamedTuple):
@@ -142,24 +152,20 @@ def _verify(
 
 
 def _write(path: str, matches: Sequence[RunMatches], skipped: Sequence[Skipped]) -> None:
-  rows = {
-    "matches": [dataclasses.asdict(run) for run in matches],
-    "skipped": [dataclasses.asdict(entry) for entry in skipped],
-  }
-  files.write_json(path, rows)
+  files.write_bytes(path, _FOUND.dump_json(_Found(list(matches), list(skipped))))
 
 
 def _read(path: str, listed: Sequence[Skipped]) -> _Verified:
-  rows = files.read_json(path)
-  matches = [
-    RunMatches(RunKey(**row["key"]), tuple(row["same"]), tuple(row["examples"]))
-    for row in rows["matches"]
-  ]
+  try:
+    found = _FOUND.validate_json(files.read_bytes(path))
+  except ValidationError as error:
+    what = error.errors(include_url=False)[0]["msg"]
+    raise UsageError(f"{path} is not what the job wrote ({what}): verify again") from None
   reasons = defaultdict(set)  # recorded outcome and checkpoint may both be unusable
-  for skipped in [*listed, *(Skipped(**row) for row in rows["skipped"])]:
+  for skipped in [*listed, *found.skipped]:
     reasons[skipped.path].add(skipped.reason)
   return _Verified(
-    sorted(matches), {path: "; ".join(sorted(reasons[path])) for path in sorted(reasons)}
+    sorted(found.matches), {path: "; ".join(sorted(reasons[path])) for path in sorted(reasons)}
   )
 
 
@@ -229,4 +235,4 @@ def _first(lines: Sequence[str]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-  sys.exit(command.execute("verify", run))
+  command.execute_module("verify", run)

@@ -6,6 +6,7 @@ Only this package opens files. It knows nothing of runs, scores or data sets.
 from files.base import FileInfo
 from files.file_system import (
   claim,
+  claim_json,
   create,
   delete,
   delete_directory,
@@ -28,6 +29,7 @@ from files.file_system import (
 __all__ = [
   "FileInfo",
   "claim",
+  "claim_json",
   "create",
   "delete",
   "delete_directory",

@@ -165,7 +165,12 @@ def read_json(path: str) -> Any:
 
 def write_json(path: str, value: Any) -> None:
   """Writes a value as indented JSON, atomically."""
-  write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
+  write_bytes(path, _encode_json(value))
+
+
+def claim_json(path: str, value: Any) -> bool:
+  """Writes a value as JSON where no file is yet, as `claim` does."""
+  return claim(path, _encode_json(value))
 
 
 def move(moves: Iterable[tuple[str, str]]) -> None:
@@ -206,6 +211,10 @@ def delete_unfinished(directory: str) -> None:
 def retry_count() -> int:
   """Returns how many requests this process has had to repeat."""
   return retry.repeats.total
+
+
+def _encode_json(value: Any) -> bytes:
+  return (json.dumps(value, indent=2) + "\n").encode()
 
 
 def _read_chunk(path: str, length: int, start: int) -> bytes:

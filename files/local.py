@@ -60,7 +60,8 @@ class LocalFiles(FileSystem):
 
   def claim(self, path: str, content: bytes) -> bool:
     unfinished = temporary(path)
-    self.write(unfinished, content)
+    with _naming(path):
+      self.write(unfinished, content)
     try:
       os.link(unfinished, path)  # fails if it is there, and shows it whole
     except FileExistsError:
@@ -208,6 +209,10 @@ def _move(source: str, target: str) -> None:
   except FileNotFoundError:
     os.stat(source)
     os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
+    os.replace(source, target)
+  except IsADirectoryError:
+    with _naming(target):
+      os.rmdir(target)  # which nobody lists, as long as it is empty
     os.replace(source, target)
   except OSError as error:
     if error.errno != errno.EXDEV:

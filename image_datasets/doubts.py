@@ -42,9 +42,10 @@ def _splits(dataset: ImageDataset) -> dict[str, LabeledImages]:
 def _of_channels(dataset: ImageDataset) -> Iterator[str]:
   channels = dataset.image_shape[-1]
   if channels not in (1, 3):
+    shown = "first alone, in grey" if channels == 2 else "first three alone, as RGB"
     yield (
-      f"images of shape {dataset.image_shape} have {channels} channels, which no picture can show "
-      "(1 is grey, 3 are RGB): if the last axis is not that of the channels, move it there"
+      f"images of shape {dataset.image_shape} have {channels} channels: models see all, pictures "
+      f"show the {shown}; if the last axis is not that of the channels, move it there"
     )
 
 

@@ -9,8 +9,6 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from reports.columns import ReportError
-
 # The page shows pictures some 80 pixels wide. Small ones keep every pixel, as PNG; larger ones
 # are reduced and become JPEG, or the document would weigh tens of megabytes.
 _LOSSLESS_SIDE = 48
@@ -97,17 +95,12 @@ def data_uri(image: np.ndarray, pixel_max: float) -> str:
   """Returns an image as a `data:` URI.
 
   Args:
-    image: uint8 `[height, width, channels]`, one channel (grey) or three (RGB).
+    image: uint8 `[height, width, channels]`; the first of one or two channels is shown as grey, the
+      first three of more as RGB.
     pixel_max: the pixel value shown as white; higher ones are clipped to it.
-
-  Raises:
-    ReportError: `image` has another number of channels.
   """
-  channels = image.shape[-1]
-  if channels not in (1, 3):
-    raise ReportError(f"images have {channels} channels: the report draws 1 (grey) or 3 (RGB)")
   levels = np.rint(np.clip(image / pixel_max, 0, 1) * 255).astype(np.uint8)
-  picture = Image.fromarray(levels[..., 0] if channels == 1 else levels)
+  picture = Image.fromarray(levels[..., 0] if image.shape[-1] < 3 else levels[..., :3])
   buffer = io.BytesIO()
   if _is_small(image):
     picture.save(buffer, "PNG", optimize=True)

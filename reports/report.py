@@ -35,8 +35,7 @@ def render_report(
     dataset: the data set that was scored, whose labels are shown.
 
   Raises:
-    ReportError: a table lacks a column or has an example that the data set lacks, or the images
-      have neither one nor three channels.
+    ReportError: a table lacks a column or has an example that the data set lacks.
   """
   examples = read_columns(tables, "examples")
   cscores = read_columns(tables, "cscores")

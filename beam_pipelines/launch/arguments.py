@@ -7,6 +7,7 @@ import os
 import re
 
 from beam_pipelines.storage.scores import bigquery
+from files.printable import printable
 
 DEFAULT_RATIO = "0.7"
 
@@ -33,6 +34,8 @@ def path(text: str) -> str:
   text = text.removeprefix("file://")
   if not text or text.endswith("://"):
     raise argparse.ArgumentTypeError("a path is needed")
+  if any(0xD800 <= ord(letter) < 0xE000 for letter in text):  # as Python has bytes that are no text
+    raise argparse.ArgumentTypeError(f"{printable(text)!r} is no text in UTF-8: rename it")
   return text.rstrip("/") if "://" in text else os.path.abspath(os.path.expanduser(text))  # noqa: PTH100, PTH111
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import errno
 import io
 import logging
 import os
@@ -21,13 +22,12 @@ from typing import NoReturn
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from beam_pipelines.launch.dataflow import is_dataflow
+from beam_pipelines.launch.process import INTERRUPTED, end
 from beam_pipelines.launch.progress import LogAboveBars
 from files.errors import UsageError
+from files.printable import printable
 
 IN_PROCESS_RUNNER = "FnApiRunner"
-
-INTERRUPTED = 130
-"""The exit status after Ctrl-C, as shells have it."""
 
 # How alike an unknown flag and a known one must be, to guess that it is meant, and to be sure.
 _LIKELY, _NEAR = 0.6, 0.8
@@ -40,6 +40,13 @@ _WHEN_INTERRUPTED = {
   "score": "nothing was published, unless it says so above; the same command starts over",
   "import-outcomes": "nothing was imported, unless it says so above; the same command starts over",
   "verify": "it writes nothing; the same command starts over",
+}
+
+_FILE_ERROR = re.compile(r"\[Errno (\d+)\] (.+?): '(.+?)'(?: -> '.+')?")
+_ADVICE = {
+  errno.ENOSPC: "make room there",
+  errno.EDQUOT: "make room there",
+  errno.ENAMETOOLONG: "choose a shorter one",
 }
 
 Run = Callable[[Sequence[str]], int]
@@ -142,15 +149,7 @@ def beam_options(flags: Sequence[str]) -> PipelineOptions:
 def show_warnings(warnings: Iterable[str]) -> None:
   """Prints what to know before trusting the results, where nobody can miss it."""
   for warning in warnings:
-    print(one_line(f"warning: {warning}"), file=sys.stderr)
-
-
-def one_line(text: str) -> str:
-  """Returns a text in which whatever would end the line or steer a terminal is spelled out.
-
-  File names may hold such characters, and bytes that no terminal can show.
-  """
-  return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    print(printable(f"warning: {warning}"), file=sys.stderr)
 
 
 def is_in_process(options: PipelineOptions) -> bool:
@@ -180,6 +179,11 @@ def execute(command: str, run: Run, argv: Sequence[str] | None = None) -> int:
   safe = _WHEN_INTERRUPTED.get(command, "nothing was written")
   print(f"heldout {command}: interrupted: {safe}", file=sys.stderr)
   return INTERRUPTED
+
+
+def execute_module(command: str, run: Run) -> NoReturn:
+  """Runs a command whose module is the program, and ends the process."""
+  end(execute(command, run))
 
 
 @contextmanager
@@ -225,19 +229,20 @@ def _fail(command: str, error: Exception) -> int:
   if isinstance(error, UsageError):
     message = str(error)
   elif isinstance(error, OSError):
-    message = _describe(error)
+    message = describe_file_error(error)
   else:
     message = f"{_describe_failure(error)}; --verbose shows all that is known"
-  print(one_line(f"heldout {command}: error: {message}"), file=sys.stderr)
+  print(printable(f"heldout {command}: error: {message}"), file=sys.stderr)
   return 2
 
 
-def _describe(error: OSError) -> str:
-  """Says in one line which file or bucket cannot be used, and why."""
+def describe_file_error(error: OSError) -> str:
+  """Says in one line which file or bucket cannot be used, why, and what to do."""
   if isinstance(error, FileNotFoundError) and error.filename:
     return f"{error.filename}: there is no such file or bucket"
   if error.filename and error.strerror:
-    return f"{error.filename}: {error.strerror.lower()}; check the path and your access to it"
+    advice = _ADVICE.get(error.errno or 0, "check the path and your access to it")
+    return f"{error.filename}: {error.strerror.lower()}; {advice}"
   return str(error).partition("\n")[0] or type(error).__name__
 
 
@@ -246,4 +251,7 @@ def _describe_failure(error: Exception) -> str:
   raised = re.findall(r"^(?:\w+\.)*(\w+): (.+)$", str(error), re.MULTILINE)
   name, what = raised[-1] if raised else (type(error).__name__, str(error).partition("\n")[0])
   what = re.sub(r"\s*\[while running .*", "", what)
+  if file_error := _FILE_ERROR.fullmatch(what):
+    number, reason, path = file_error.groups()
+    return f"the job failed: {describe_file_error(OSError(int(number), reason, path))}"
   return f"the job failed: {name}: {what}"

@@ -6,6 +6,7 @@ import re
 
 from beam_pipelines.storage.runs.experiment import Skipped
 from beam_pipelines.storage.runs.judgement import UnusableRunError, WayOut
+from files.printable import printable
 
 _FLAGS = {
   WayOut.CHOOSE_CHECKPOINT: "--checkpoint=latest or --checkpoint=EPOCH chooses one",
@@ -25,4 +26,4 @@ def skip(path: str, error: Exception) -> Skipped:
   reason = re.sub(r" (object )?at 0x[0-9a-fA-F]+", "", reason)
   if isinstance(error, UnusableRunError) and error.way_out:
     reason += f"; {_FLAGS[error.way_out]}"
-  return Skipped(path, reason)
+  return Skipped(printable(path), printable(reason))

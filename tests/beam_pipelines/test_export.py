@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from beam_pipelines import cli
+from beam_pipelines import cli, export
 from beam_pipelines.storage.scores.manifest import write_stub
 from image_datasets import load_dataset
 from tests.helpers.outcomes import (
@@ -424,3 +424,20 @@ def test_no_device_is_written_over(campaign, capsys):
   assert cli.main(["export", *flags]) == 2
   error = capsys.readouterr().err
   assert error == "heldout export: error: /dev/full is a device: give the path of a file\n"
+
+
+def test_an_export_is_of_one_publication(tmp_path, monkeypatch, capsys):
+  """Between the two tables that it reads, the scores change."""
+  write_experiment(tmp_path / "runs", make_outcomes(0.7, range(6)))
+  _score(tmp_path, "--pairs=all")
+  original = export.read_memorization
+
+  def meanwhile(*arguments):
+    _score(tmp_path, "--pairs=all", "--top_k=1")
+    return original(*arguments)
+
+  monkeypatch.setattr(export, "read_memorization", meanwhile)
+  capsys.readouterr()
+  assert _export(tmp_path, "high_influence_pairs") is None
+  assert "other scores were published while these were read" in capsys.readouterr().err
+  assert not (tmp_path / "out").exists()

@@ -1,5 +1,7 @@
 """No file of a run stops the commands that read it."""
 
+import os
+
 import duckdb
 import numpy as np
 import pytest
@@ -54,3 +56,15 @@ def test_other_arrays_cost_no_run(tmp_path, capsys):
   assert _score(tmp_path / "runs", tmp_path / "scores") == 0
   assert capsys.readouterr().out.startswith("scored 6 runs ")
   assert _skipped(tmp_path / "scores") == {}
+
+
+def test_no_name_stops_the_rest(experiment, tmp_path, capsys):
+  sound = (experiment / "0.5" / "0" / "aux_arrays.npz").read_bytes()
+  for name in (b"run\n7", b"run_\xff"):
+    (experiment / "0.5" / os.fsdecode(name)).mkdir()
+    (experiment / "0.5" / os.fsdecode(name) / "aux_arrays.npz").write_bytes(sound)
+  (experiment / "0.5" / "90").symlink_to(os.fsdecode(b"nowhere\xff"))
+  assert _score(experiment, tmp_path / "scores") == 0
+  assert capsys.readouterr().out.startswith("scored 6 runs ")
+  paths = [f"{experiment}/0.5/{name}" for name in ("90", "run\\n7", "run_\\udcff")]
+  assert sorted(_skipped(tmp_path / "scores")) == paths

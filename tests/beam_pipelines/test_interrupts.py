@@ -1,9 +1,12 @@
 """Ctrl-C in the midst of a job: one line, which says what is safe."""
 
+import os
 import signal
 import subprocess
 import sys
 import time
+
+import pytest
 
 from beam_pipelines import cli
 from beam_pipelines.storage.runs.experiment import list_runs
@@ -25,3 +28,33 @@ def test_training_that_is_interrupted_keeps_complete_runs(tmp_path):
   complete = [run for run in list_runs(experiment).runs if run.complete]
   assert cli.main(["train", *arguments, f"--runs=0:{len(complete) + 2}", "--stack=2"]) == 0
   assert all(run.complete for run in list_runs(experiment).runs)
+
+
+# What a command imports last is a module that never ends; it says that it was reached.
+_IMPORT = """
+import sys, time
+class Stall:
+  def find_spec(self, name, path=None, target=None):
+    if name == "apache_beam":
+      print("importing", flush=True)
+      time.sleep(60)
+sys.meta_path.insert(0, Stall())
+"""
+
+
+@pytest.mark.parametrize("command", [*cli.COMMANDS, "cli"])
+def test_an_interrupt_during_imports_is_one_line(tmp_path, command):
+  (tmp_path / "sitecustomize.py").write_text(_IMPORT)
+  path = os.pathsep.join([str(tmp_path), *sys.path])
+  process = subprocess.Popen(
+    [sys.executable, "-m", f"beam_pipelines.{command.replace('-', '_')}", "train"],
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    env={**os.environ, "PYTHONPATH": path},
+    text=True,
+  )
+  assert process.stdout.readline() == "importing\n"
+  process.send_signal(signal.SIGINT)
+  _, error = process.communicate(timeout=60)
+  assert process.returncode == 130
+  assert error == "heldout: interrupted before it began\n"

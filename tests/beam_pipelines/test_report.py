@@ -193,3 +193,19 @@ def test_warnings_of_the_manifest_are_said(scores, tmp_path, capsys):
     "warning: runs 3 and 4 are the same",
     "warning: ratio 0.7 has <subsets> of 30%",
   ]
+
+
+@pytest.mark.parametrize("channels", [2, 5])
+def test_images_of_other_channels_are_drawn_with_a_warning(
+  unlabelled_scores, tmp_path, channels, capsys
+):
+  digits = load_dataset("digits")
+  images = {
+    f"{name}__image": np.repeat(split.images, channels, axis=-1)
+    for name, split in (("train", digits.train), ("test", digits.test))
+  }
+  spec = _other_digits(tmp_path / "deep.npz", **images, __data_scale=16)
+  assert _report(unlabelled_scores, tmp_path / "report.html", spec) == 0
+  said = f"images of shape (8, 8, {channels}) have {channels} channels: models see all, pictures"
+  assert f"\nwarning: {spec}: {said}" in capsys.readouterr().out
+  assert said in (tmp_path / "report.html").read_text()

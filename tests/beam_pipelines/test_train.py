@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from beam_pipelines import cli
+from beam_pipelines import cli, train
 from beam_pipelines.storage.runs import aux_arrays
 from beam_pipelines.storage.runs.experiment import list_runs
 from beam_pipelines.storage.runs.judgement import DivergedRunError, fetch_many
@@ -402,3 +402,18 @@ def test_progress_shows_on_a_terminal_only(tmp_path):
   assert "left" in text
   quiet = subprocess.run(command, capture_output=True, text=True, check=True)
   assert quiet.stderr == ""
+
+
+def test_of_two_that_begin_at_once_with_other_flags_one_fails(tmp_path, monkeypatch, capsys):
+  """Both look before either has written down with what it trains."""
+  original = train._check_places
+
+  def meanwhile(*arguments):
+    monkeypatch.setattr(train, "_check_places", original)
+    assert _train(tmp_path, "--runs=0:1", "--seed=1") == 0
+    original(*arguments)
+
+  monkeypatch.setattr(train, "_check_places", meanwhile)
+  assert _train(tmp_path, "--runs=1:2") == 2
+  assert "was trained with --seed=1, not 0: use the same or another" in capsys.readouterr().err
+  assert [run.key.run for run in list_runs(str(tmp_path)).runs] == [0]

@@ -37,7 +37,7 @@ def test_images_that_no_picture_shows(splits, channels):
     name: (np.repeat(x[..., np.newaxis], channels, axis=-1), y) for name, (x, y) in splits.items()
   }
   (text,) = doubts(shown)
-  assert text.startswith(f"images of shape (8, 8, {channels}) have {channels} channels, which no ")
+  assert text.startswith(f"images of shape (8, 8, {channels}) have {channels} channels: models")
 
 
 def test_classes_without_any_example(splits):

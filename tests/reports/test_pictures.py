@@ -6,7 +6,6 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from reports.columns import ReportError
 from reports.pictures import Gallery, data_uri
 
 
@@ -49,9 +48,11 @@ def test_large_picture_is_reduced(photo):
   assert np.abs(error).max() < 3
 
 
-def test_other_channel_counts_are_refused():
-  with pytest.raises(ReportError, match=r"images have 2 channels: the report draws 1 \(grey\)"):
-    data_uri(np.zeros((4, 4, 2), np.uint8), 255.0)
+@pytest.mark.parametrize(("channels", "shown"), [(2, 1), (4, 3), (7, 3)])
+def test_of_other_channels_the_first_are_shown(photo, channels, shown):
+  patch = np.concatenate([photo[:20, :20]] * 3, axis=-1)[..., :channels]
+  expected = data_uri(photo[:20, :20, :shown], 255.0)
+  assert data_uri(patch, 255.0) == expected
 
 
 def test_gallery_takes_each_split_from_its_own_images(digits):

@@ -18,8 +18,9 @@ from beam_pipelines.storage.runs.run_place import (
   parse_key,
 )
 from files.errors import UsageError
+from files.printable import printable
 
-_PLACE_AND_NAME = re.compile(r"(?P<place>[^/]+/[^/]+)/(?P<name>.+)")
+_PLACE_AND_NAME = re.compile(r"(?P<place>[^/]+/[^/]+)/(?P<name>.+)", re.DOTALL)
 _INDEX_FILE = re.compile(rf"{CHECKPOINTS}/(?P<name>ckpt-\d+)\.index", re.ASCII)
 
 
@@ -61,7 +62,7 @@ class RunDirectory:
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Skipped:
-  """An input that was not used, and why."""
+  """An input that was not used, and why; both fit a line, and are text that tables can hold."""
 
   path: str
   reason: str
@@ -148,7 +149,8 @@ def arrange(experiment: str, found: Sequence[files.FileInfo]) -> Listing:
       strays[directory] = reason
   runs = []
   skipped = [
-    Skipped(files.join(experiment, stray).rstrip("/"), reason) for stray, reason in strays.items()
+    Skipped(printable(files.join(experiment, stray).rstrip("/")), printable(reason))
+    for stray, reason in strays.items()
   ]
   for key, places in contents.items():
     same = [

@@ -18,7 +18,7 @@ _RATIO = re.compile(r"\d*\.?\d+(?:e-?\d+)?", re.ASCII | re.IGNORECASE)
 _LARGEST_RUN = 2**63 - 1  # as tables hold it
 # What only a run's directory holds.
 _RUN_FILE = re.compile(
-  rf"(?:(?P<directory>.+)/)?(?:{AUX_ARRAYS}|{CHECKPOINTS}/ckpt-\d+\.index)", re.ASCII
+  rf"(?:(?P<directory>.+)/)?(?:{AUX_ARRAYS}|{CHECKPOINTS}/ckpt-\d+\.index)", re.ASCII | re.DOTALL
 )
 
 

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import PurePosixPath
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -114,26 +115,49 @@ def check_content(path: str, part: StoredPart, content: bytes) -> None:
 
 
 def check_owner(path: str, experiment: str) -> None:
-  """Makes sure that a scores directory is new or holds this experiment's tables.
+  """Makes sure that a scores directory is new or holds this experiment's tables, and has room.
 
   Raises:
-    UsageError: it holds tables of another experiment, or tables and no manifest.
+    UsageError: it holds tables of another experiment, tables and no manifest, or something in the
+      place of a table.
   """
   owner = read_stub(path)
+  names = [info.name for info in files.list_files(path)]
   if owner is None:
-    if any(is_ours(info.name) for info in files.list_files(path)):
+    if any(is_ours(name) for name in names):
       raise UsageError(f"{path} holds tables without a {MANIFEST}: choose another directory")
   elif owner.experiment != experiment:
+    whose = f"experiment {owner.experiment}" if owner.experiment else "an experiment without name"
     raise UsageError(
-      f"{path} holds the tables of experiment {owner.experiment}: "
-      "choose another directory, or delete it first"
+      f"{path} holds the tables of {whose}: choose another directory, or delete it first"
     )
+  obstacle = find_obstacle(names, [f"{table}/part" for table in (*SCORE_TABLES, DENSE)])
+  if obstacle:
+    raise UsageError(f"{files.join(path, obstacle)} is in the place of a table: take it away")
+
+
+def find_obstacle(names: Iterable[str], wanted: Iterable[str]) -> str | None:
+  """Returns a file in the way of others: in the place of a directory of theirs, or below one.
+
+  Args:
+    names: the files that are there, below one directory.
+    wanted: those that are to be there.
+  """
+  wanted = set(wanted)
+  directories = set().union(*map(_parents, wanted))
+  in_place = (name for name in names if name in directories or wanted & _parents(name))
+  return min(in_place, default=None)
+
+
+def _parents(name: str) -> set[str]:
+  return {str(parent) for parent in PurePosixPath(name).parents}
 
 
 def is_ours(name: str) -> bool:
   """Whether a file, by its name below the scores directory, is a part of some scores."""
   match = _TABLE_FILE.fullmatch(name)
-  return (match is not None and match["table"] in SCORE_TABLES) or name.startswith(f"{DENSE}/")
+  in_table = match is not None and match["table"] in SCORE_TABLES
+  return in_table or (name.startswith(f"{DENSE}/") and ".." not in name.split("/"))
 
 
 def _check_files(path: str, manifest: Manifest) -> None:

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 import files
 from beam_pipelines.storage.scores.conservation import PublicationError
-from beam_pipelines.storage.scores.directory import check_content, is_ours
+from beam_pipelines.storage.scores.directory import check_content, find_obstacle, is_ours
 from beam_pipelines.storage.scores.manifest import (
   FORMAT,
   Manifest,
@@ -37,11 +37,21 @@ class Publication:
 
   Attributes:
     manifest: what is published.
-    replaced: files that are there before it, below the scores directory.
+    replaced: parts that are there before it, below the scores directory.
   """
 
   manifest: Manifest
   replaced: tuple[str, ...]
+
+  def __post_init__(self) -> None:
+    """Refuses what would touch anything but tables, whoever wrote it."""
+    strange = [name for name in (*self.replaced, *self._part_names) if not is_ours(name)]
+    if strange or "/" in self.manifest.job:
+      raise ValueError(f"{(*strange, self.manifest.job)[0]} is no part of scores")
+
+  @property
+  def _part_names(self) -> tuple[str, ...]:
+    return tuple(part.path for part in self.manifest.parts)
 
 
 _PUBLICATION = TypeAdapter(Publication)
@@ -77,6 +87,11 @@ def publish(staging: Staging, manifest: Manifest) -> None:
       return
     sizes = {info.name: info.size for info in files.list_files(scores)}
     _check_sizes(scores, manifest.parts, sizes, below=staging.name)
+    obstacle = find_obstacle(sizes, (part.path for part in manifest.parts))
+    if obstacle:
+      raise PublicationError(
+        f"{files.join(scores, obstacle)} is in the place of a table: take it away, and run it again"
+      )
     replaced = tuple(sorted(name for name in sizes if is_ours(name)))
     pending = Publication(manifest, replaced)
     if files.claim(_path(scores), _PUBLICATION.dump_json(pending)):

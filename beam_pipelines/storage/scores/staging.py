@@ -89,12 +89,22 @@ class Staging:
     return files.join(self.path, part.path)
 
 
-def discard_left_over(scores: str) -> None:
-  """Deletes what jobs have staged whose process, on this host, is dead."""
+def discard_left_over(scores: str) -> list[str]:
+  """Deletes what jobs have staged whose process, on this host, is dead.
+
+  Returns:
+    The directories of what may still be at work: of a living process, of another host, or of a job
+    on an engine that goes on without the command that started it.
+  """
+  staged: dict[str, bool] = {}
   for info in files.list_files(scores):
-    staging, _, name = info.name.partition("/")
-    if staging.startswith(STAGING) and scratch.is_left_over(name):
-      files.delete_directory(files.join(scores, staging))
+    directory, _, name = info.name.partition("/")
+    if directory.startswith(STAGING):
+      staged[directory] = staged.get(directory, False) or scratch.is_left_over(name)
+  for directory, left_over in staged.items():
+    if left_over:
+      files.delete_directory(files.join(scores, directory))
+  return [files.join(scores, directory) for directory, left_over in staged.items() if not left_over]
 
 
 def describe_part(table: str, name: str, rows: int, content: bytes) -> StoredPart:

@@ -104,6 +104,13 @@ def test_no_name_of_a_file_breaks_the_line(capsys):
       PermissionError(13, "Permission denied", "/x"),
       "/x: permission denied; check the path and your access to it",
     ),
+    (OSError(28, "No space left on device", "/x"), "/x: no space left on device; make room there"),
+    (OSError(36, "File name too long", "/x"), "/x: file name too long; choose a shorter one"),
+    (
+      RuntimeError("OSError: [Errno 28] No space left on device: '/x' [while running 'Write']"),
+      "the job failed: /x: no space left on device; make room there; --verbose shows all that is "
+      "known",
+    ),
     (OSError("gs://b/x: HTTP status 403"), "gs://b/x: HTTP status 403"),
     (ConnectionResetError(), "ConnectionResetError"),
   ],

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from beam_pipelines.storage.runs.experiment import Skipped, list_runs, require_runs
@@ -78,6 +80,17 @@ def test_what_looks_like_a_run_and_is_none_is_skipped_with_a_reason(tmp_path, pl
   listing = list_runs(str(tmp_path))
   assert [run.key for run in listing.runs] == [RunKey(0.7, 3)]
   assert listing.skipped == (Skipped(f"{tmp_path}/{place}", reason),)
+
+
+@pytest.mark.parametrize(
+  ("name", "shown"), [(b"run\n7", "run\\n7"), (b"run_\xff", "run_\\udcff"), (b"\x1b7", "\\x1b7")]
+)
+def test_names_that_no_line_or_table_can_hold_are_spelled_out(tmp_path, name, shown):
+  (tmp_path / "0.7" / os.fsdecode(name)).mkdir(parents=True)
+  (tmp_path / "0.7" / os.fsdecode(name) / "aux_arrays.npz").touch()
+  (skipped,) = list_runs(str(tmp_path)).skipped
+  assert skipped.path == f"{tmp_path}/0.7/{shown}"
+  assert skipped.reason.isprintable()
 
 
 def test_the_largest_run_id_is_taken(tmp_path):

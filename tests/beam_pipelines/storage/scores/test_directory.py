@@ -1,3 +1,4 @@
+import os
 import shutil
 
 import pytest
@@ -78,6 +79,13 @@ def test_a_directory_belongs_to_one_experiment(tmp_path):
     check_owner(str(tmp_path), "other")
 
 
+@pytest.mark.parametrize("name", ["cscores", "influence.zarr"])
+def test_a_table_needs_a_place(tmp_path, name):
+  os.mkfifo(tmp_path / name)
+  with pytest.raises(UsageError, match=rf"^{tmp_path}/{name} is in the place of a table: take it"):
+    check_owner(str(tmp_path), "mine")
+
+
 def test_tables_without_a_manifest_are_somebody_elses(tmp_path, scores):
   (tmp_path / "manifest.json").unlink()
   with pytest.raises(UsageError, match=r"holds tables without a manifest\.json"):
@@ -86,6 +94,12 @@ def test_tables_without_a_manifest_are_somebody_elses(tmp_path, scores):
 
 def test_nothing_else_of_a_scores_directory_is_ours():
   ours = ["examples/a.parquet", "influence.zarr/zarr.json", "influence.zarr/ratio-0.7/c/0/0"]
-  others = ["notes.parquet", "mine/a.parquet", "examples/a.csv", "examples/b/a.parquet"]
+  others = [
+    "notes.parquet",
+    "influence.zarr/../x",
+    "mine/a.parquet",
+    "examples/a.csv",
+    "examples/b/a.parquet",
+  ]
   assert [directory.is_ours(name) for name in ours] == [True] * 3
-  assert [directory.is_ours(name) for name in others] == [False] * 4
+  assert [directory.is_ours(name) for name in others] == [False] * 5

@@ -211,3 +211,50 @@ def test_several_that_finish_a_publication_do_it_once(tmp_path, monkeypatch):
   monkeypatch.setattr(files, "move", meet)
   publish(staging, manifest)
   assert _paths(tmp_path) == ["3", "4"]
+
+
+@pytest.mark.parametrize(
+  ("field", "value"),
+  [
+    ("replaced", ["../../precious"]),
+    ("replaced", ["/precious"]),
+    ("replaced", ["influence.zarr/../../precious"]),
+    ("replaced", ["manifest.json"]),
+    ("job", "x/../../../precious"),
+    ("part", "../../precious"),
+  ],
+)
+def test_a_publication_that_reaches_out_of_its_directory_is_refused(tmp_path, field, value):
+  (tmp_path / "precious").touch()
+  scores = tmp_path / "a" / "scores"
+  publish_tables(scores, skipped=_skipped("1"))
+  manifest = read_manifest(str(scores)).as_json()
+  if field == "job":
+    manifest["job"] = value
+  if field == "part":
+    manifest["parts"][0]["name"] = value
+  replaced = value if field == "replaced" else []
+  path = scores / "publication.json"
+  path.write_text(json.dumps({"manifest": manifest, "replaced": replaced}))
+  with pytest.raises(UsageError, match=rf"^{path} is damaged \(.* is no part of scores\): delete"):
+    finish_publication(str(scores))
+  assert (tmp_path / "precious").exists()
+  assert _paths(scores) == ["1"]
+
+
+@pytest.mark.parametrize("obstacle", ["skipped", "skipped/0.parquet/deep"])
+def test_nothing_is_touched_where_something_is_in_the_way(tmp_path, obstacle):
+  publish_tables(tmp_path, job="first")
+  (tmp_path / obstacle).parent.mkdir(parents=True, exist_ok=True)
+  (tmp_path / obstacle).touch()
+  staging, manifest = _stage(tmp_path, "second", skipped=_skipped("4"))
+  with pytest.raises(PublicationError, match=f"{tmp_path}/{obstacle} is in the place of a table"):
+    publish(staging, manifest)
+  assert read_manifest(str(tmp_path)).job == "first"
+  assert not (tmp_path / "publication.json").exists()
+
+
+def test_an_empty_directory_is_not_in_the_way(tmp_path):
+  (tmp_path / "skipped" / "0.parquet").mkdir(parents=True)
+  publish_tables(tmp_path, skipped=_skipped("4"))
+  assert _paths(tmp_path) == ["4"]
