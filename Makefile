@@ -22,7 +22,7 @@ DISTRIBUTION := $(ENGINES)/flink/distribution/.ready
 RATIOS := 0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9
 MNIST_RUNS ?= 0:4
 
-.PHONY: help setup demo mnist test flink spark prism test-flink test-prism lint lock clean
+.PHONY: help setup demo mnist test docs flink spark prism test-flink test-prism lint lock clean
 
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -101,6 +101,10 @@ test-flink: $(READY) ## the same jobs on a cluster of Flink, with workers killed
 test-prism: $(READY) ## the same jobs on Prism
 	@if ! command -v go >/dev/null; then echo "test-prism: skipped: it needs Go"; \
 	else $(MAKE) --no-print-directory prism && $(BIN)/pytest tests/engines/prism; fi
+
+# MkDocs says at each start that its theme will have a successor.
+docs: $(READY) ## build the documentation site, build/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 lint: $(READY) ## ruff, mypy and hadolint
 	$(BIN)/ruff check .
