@@ -17,7 +17,13 @@ PAGES = sorted(
 )
 
 # The others need data, a cloud or an engine; their commands are parsed.
-RUN_PAGES = ["README.md", "docs/estimates.md", "docs/estimators.md", "docs/first_hour.md"]
+RUN_PAGES = [
+  "README.md",
+  "docs/estimates.md",
+  "docs/estimators.md",
+  "docs/first_hour.md",
+  "docs/python.md",
+]
 
 
 @pytest.mark.parametrize("page", RUN_PAGES)
