@@ -54,7 +54,7 @@ def run(language: str, code: str, directory: Path) -> str:
 @pytest.mark.parametrize("page", PAGES)
 def test_the_commands_of_a_page_have_the_flags_that_it_gives_them(page, capsys):
   for line in commands(page):
-    if call := re.match(r"(?:\w+=\S+ )?heldout (\w+)(.*)", line):
+    if call := re.match(r"(?:\w+=\S+ )?heldout ([\w-]+)(.*)", line):
       given = set(re.findall(r"(?<= )--\w+", call[2]))
       assert given <= flags_of(call[1], capsys) | flags_of_beam(), line
 
