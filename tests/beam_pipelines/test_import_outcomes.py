@@ -323,6 +323,29 @@ def test_dattri_stores_minus_the_loss(tmp_path, outcomes):
   np.testing.assert_allclose(stack_margins(read)[1], stack_margins(outcomes)[1], rtol=1e-4)
 
 
+@pytest.mark.parametrize("separator", ["\n", ", "])
+def test_indices_may_be_dattri_s_text_files(tmp_path, outcomes, separator, capsys):
+  outcomes = _of_equal_size(outcomes)
+  write_dattri(tmp_path / "dattri", outcomes)
+  indices = np.load(tmp_path / "dattri" / "indices.npy")
+  (tmp_path / "dattri" / "indices.npy").unlink()
+  (tmp_path / "dattri" / "metadata.yml").write_text("{}")  # which may cover some of them alone
+  for row, index in enumerate(indices):
+    path = tmp_path / "dattri" / str(row) / "indices.txt"
+    path.parent.mkdir()
+    path.write_text(separator.join(map(str, index)) + "\n")
+  source = ["--from=dattri", f"--source={tmp_path}/dattri", f"--num_train={NUM_TRAIN}"]
+  assert _import(tmp_path / "runs", *source) == 0
+  read = read_experiment(tmp_path / "runs")
+  assert [each.in_subset for each in read] == [each.in_subset for each in outcomes]
+  path.write_text("1 2 3")
+  assert _import(tmp_path / "runs", *source) == 2
+  assert "has subsets of 3 to 18 examples: dattri needs one size" in capsys.readouterr().err
+  path.write_text("one")
+  assert _import(tmp_path / "runs", *source) == 2
+  assert "19/indices.txt holds something else than indices" in capsys.readouterr().err
+
+
 def test_the_sign_of_dattri_s_targets_is_checked(tmp_path, outcomes, capsys):
   write_dattri(tmp_path / "dattri", _of_equal_size(outcomes))
   path = tmp_path / "dattri" / "target_values.npy"

@@ -118,9 +118,11 @@ def _read_torch(path: str, name: str) -> np.ndarray:
   try:
     # Never by unpickling: a pickle may do anything.
     loaded = torch.load(content, map_location="cpu", weights_only=True)
-  except Exception as error:  # of a dozen kinds, from pickle's, zip's and PyTorch's own
-    reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
-    raise UsageError(f"{path} cannot be read as tensors alone: {reason}") from error
+  except Exception as error:  # of a dozen kinds; they advise to unpickle it after all
+    raise UsageError(
+      f"{path} is damaged or holds more than tensors, which is not unpickled: save the tensor "
+      "alone, or as .npy"
+    ) from error
   if isinstance(loaded, dict):
     loaded = loaded[_choose(path, [str(key) for key in loaded], name)]
   if not isinstance(loaded, torch.Tensor):

@@ -7,11 +7,13 @@ import re
 from collections.abc import Mapping
 from typing import Literal, cast
 
+import numpy as np
+
 import files
 from beam_pipelines.storage.layouts.array_rows import ArrayRows, Matrices
 from beam_pipelines.storage.layouts.foreign_rows import ForeignRows
 from beam_pipelines.storage.layouts.lira import LiraRows
-from beam_pipelines.storage.layouts.matrices import Matrix, find_array, open_matrix
+from beam_pipelines.storage.layouts.matrices import HeldMatrix, Matrix, find_array, open_matrix
 from beam_pipelines.storage.layouts.notes import SIGNS, noted_margin
 from beam_pipelines.storage.runs.packs import MarginKind
 from files.errors import UsageError
@@ -23,6 +25,7 @@ Target = Literal["minus_loss", "loss", "margin"]
 
 _SIGNS: dict[Target, int] = {"minus_loss": 1, "loss": -1, "margin": 0}
 _RELEASED = re.compile(r"train_masks_(?P<percent>\d{1,2}(?:\.\d+)?)pct\.npy", re.ASCII)
+_INDEX_FILE = re.compile(r"(\d{1,9})/indices\.txt", re.ASCII)
 _OUTCOMES = {
   "train_correct": "correct",
   "test_correct": "test_correct",
@@ -124,7 +127,8 @@ class Source:
         f"{self.directory} holds indices, which do not tell how many training examples there are: "
         "say how many"
       )
-    indices, targets = found.find("indices"), found.find("target_values")
+    indices = found.find("indices") or found.read_index_files()
+    targets = found.find("target_values")
     if indices is None or targets is None:
       raise found.lacks("indices" if indices is None else "target_values")
     return Matrices(
@@ -177,6 +181,20 @@ class _Directory:
     path = find_array(self.path, self.names, stem)
     return open_matrix(path, stem) if path else None
 
+  def read_index_files(self) -> Matrix | None:
+    """Returns the indices in dattri's `<subset>/indices.txt`, by number; None without any."""
+    numbers = sorted(int(match[1]) for name in self.names if (match := _INDEX_FILE.fullmatch(name)))
+    paths = [files.join(self.path, str(number), "indices.txt") for number in numbers]
+    subsets = [_parse_indices(path, content) for path, content in files.read_many(paths)]
+    sizes = sorted({len(subset) for subset in subsets})
+    if len(sizes) > 1:
+      raise UsageError(
+        f"{self.path} has subsets of {sizes[0]:,} to {sizes[-1]:,} examples: dattri needs one size"
+      )
+    return (
+      HeldMatrix(files.join(self.path, "*/indices.txt"), np.stack(subsets)) if subsets else None
+    )
+
   def margin(self, asked: MarginKind | None, usual: MarginKind) -> MarginKind | None:
     """Returns what the margins are: as asked for, noted by whoever wrote them, or usual."""
     noted = noted_margin(self.path, self.names)
@@ -188,3 +206,12 @@ class _Directory:
     there = ", ".join(sorted(self.names)[:5]) or "nothing"
     more = ", …" if len(self.names) > 5 else ""
     return UsageError(f"{self.path} holds no {stem}.npy: there is {there}{more}")
+
+
+def _parse_indices(path: str, content: bytes | OSError) -> np.ndarray:
+  if isinstance(content, OSError):
+    raise content
+  words = content.decode(errors="replace").replace(",", " ").split()
+  if not words or not all(re.fullmatch(r"\d{1,18}", word, re.ASCII) for word in words):
+    raise UsageError(f"{path} holds something else than indices, or nothing")
+  return np.array(words, np.int64)
