@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -18,9 +19,11 @@ COMMANDS = {
   "inspect": "say what is in an experiment directory",
   "score": "turn outcomes into memorization, influence and consistency tables",
   "verify": "compare what checkpoints predict with what their runs have recorded",
+  "explain": "say which examples influence one, or are influenced by it",
   "report": "show score tables as one HTML file",
   "export": "write scores as published files, or outcomes as other tools have them",
   "compare": "compare scores with published ones or with each other",
+  "doctor": "say whether this machine has what jobs need",
 }
 
 
@@ -35,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
   arguments = list(sys.argv[1:] if argv is None else argv)
   if not arguments or arguments[0] in ("-h", "--help"):
     print(_usage())
+    return 0
+  if arguments[0] == "--version":
+    print(f"heldout {importlib.metadata.version('heldout')}")
     return 0
   name = arguments[0]
   if name not in COMMANDS:
@@ -53,7 +59,10 @@ def _usage() -> str:
     "usage: heldout COMMAND [flags]\n\n"
     "Measures what networks memorize, from models trained on random subsets.\n\n"
     f"{commands}\n\n"
-    "`heldout COMMAND --help` explains each. A usual order:\n\n"
+    "`heldout COMMAND --help` explains each, `heldout --version` says which one this is.\n\n"
+    "Exit status: 0 if all went well; 1 if `verify` or `doctor` found something wrong; 2 after an\n"
+    "error, which is one line; 130 after Ctrl-C.\n\n"
+    "A usual order:\n\n"
     "  heldout train --experiment=runs --dataset=digits --runs=0:200\n"
     "  heldout score --experiment=runs --scores=scores --dataset=digits\n"
     "  heldout report --scores=scores --dataset=digits --output=report.html"

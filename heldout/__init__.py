@@ -19,6 +19,8 @@ from files.errors import UsageError
 from heldout.alignment import Aligned, align
 from heldout.jobs import (
   compare,
+  doctor,
+  explain,
   export,
   import_outcomes,
   ingest,
@@ -42,6 +44,8 @@ __all__ = [
   "UsageError",
   "align",
   "compare",
+  "doctor",
+  "explain",
   "export",
   "import_outcomes",
   "ingest",

@@ -141,6 +141,32 @@ def report(scores: StrPath, *, dataset: str, output: StrPath, **flags: Flag) -> 
   _run("report", scores=scores, dataset=dataset, output=output, **flags)
 
 
+def explain(scores: StrPath, *, dataset: str, **flags: Flag) -> None:
+  """Says which examples influence one, or are influenced by it.
+
+  Args:
+    scores: directory of score tables.
+    dataset: spec of the data set that was scored.
+    **flags: the others of `heldout explain`, `test_example` or `train_example` among them.
+
+  Raises:
+    UsageError: the scores are not of this data set, or there is no such example.
+  """
+  _run("explain", scores=scores, dataset=dataset, **flags)
+
+
+def doctor(**flags: Flag) -> bool:
+  """Says whether this machine has what jobs need.
+
+  Args:
+    **flags: those of `heldout doctor`.
+
+  Returns:
+    Whether nothing failed.
+  """
+  return not _run("doctor", **flags)
+
+
 def export(scores: StrPath | None = None, *, format: str, output: StrPath, **flags: Flag) -> None:
   """Writes scores as a published file, or outcomes as another tool has them.
 

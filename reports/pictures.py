@@ -91,8 +91,8 @@ class Gallery:
     return Picture(source, split, int(example), label, score, error, _is_small(image))
 
 
-def data_uri(image: np.ndarray, pixel_max: float) -> str:
-  """Returns an image as a `data:` URI.
+def draw(image: np.ndarray, pixel_max: float) -> Image.Image:
+  """Returns an image as Pillow has it: grey, or RGB.
 
   Args:
     image: uint8 `[height, width, channels]`; the first of one or two channels is shown as grey, the
@@ -100,7 +100,12 @@ def data_uri(image: np.ndarray, pixel_max: float) -> str:
     pixel_max: the pixel value shown as white; higher ones are clipped to it.
   """
   levels = np.rint(np.clip(image / pixel_max, 0, 1) * 255).astype(np.uint8)
-  picture = Image.fromarray(levels[..., 0] if image.shape[-1] < 3 else levels[..., :3])
+  return Image.fromarray(levels[..., 0] if image.shape[-1] < 3 else levels[..., :3])
+
+
+def data_uri(image: np.ndarray, pixel_max: float) -> str:
+  """Returns an image as a `data:` URI, drawn as `draw` does."""
+  picture = draw(image, pixel_max)
   buffer = io.BytesIO()
   if _is_small(image):
     picture.save(buffer, "PNG", optimize=True)

@@ -64,13 +64,15 @@ def add_flag(
   parser: argparse.ArgumentParser,
   default: str | None = None,
   what: str = "file to write, - for standard output",
+  *,
+  optional: bool = False,
 ) -> None:
-  """Adds `--output`, for `open_output`; without a default it is required."""
+  """Adds `--output`, for `open_output`; without a default it is required, or None if optional."""
   parser.add_argument(
     "--output",
     type=_path,
     default=default,
-    required=default is None,
+    required=default is None and not optional,
     help=what,
   )
 

@@ -74,6 +74,7 @@ def test_training_exporting_and_comparing(tmp_path, capsys):
   heldout.score(tmp_path / "runs", tmp_path / "scores", dataset="digits")
   heldout.export(tmp_path / "scores", format="cscores", output=tmp_path / "c.npz")
   heldout.report(tmp_path / "scores", dataset="digits", output=tmp_path / "report.html")
+  heldout.explain(tmp_path / "scores", dataset="digits", test_example=7)
   capsys.readouterr()
   heldout.compare(tmp_path / "scores", tmp_path / "c.npz")
   assert re.search(r"^C-score +1,437 +1,437 +1,437 +1\.0000", capsys.readouterr().out, re.M)

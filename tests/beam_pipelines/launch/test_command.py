@@ -1,4 +1,5 @@
 import argparse
+import importlib.metadata
 
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
@@ -138,6 +139,13 @@ def test_help_names_every_command(capsys):
   assert cli.main(["--help"]) == 0
   usage = capsys.readouterr().out
   assert all(f"\n  {name} " in usage for name in cli.COMMANDS)
+
+
+def test_the_version_and_the_exit_statuses_are_said(capsys):
+  assert cli.main(["--version"]) == 0
+  assert capsys.readouterr().out == f"heldout {importlib.metadata.version('heldout')}\n"
+  assert cli.main([]) == 0
+  assert "Exit status: 0 if all went well; 1 if `verify` or `doctor` " in capsys.readouterr().out
 
 
 def test_an_unknown_command_is_status_2(capsys):

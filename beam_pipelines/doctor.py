@@ -1,0 +1,70 @@
+"""`heldout doctor`: says whether this machine has what jobs need."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+
+from beam_pipelines.launch import arguments, command
+from beam_pipelines.launch.checkup import (
+  FAILED,
+  OK,
+  Finding,
+  find_credentials,
+  find_devices,
+  find_java,
+  find_versions,
+  try_writing,
+)
+from beam_pipelines.launch.dataflow import add_gpu_flags, is_dataflow
+from beam_pipelines.launch.engines import prepare_job
+from files.errors import UsageError
+
+
+def run(argv: Sequence[str]) -> int:
+  """Prints a line for each thing that jobs need; returns 1 if one of them failed."""
+  parser = command.Parser(
+    "doctor",
+    "Says whether this machine has what jobs need, a line each: versions, devices, credentials,\n"
+    "Java, and a write to --output. With the flags of a runner, also what a job there lacks.\n"
+    "Exit status: 0, or 1 if a line says FAILED, or 2 on an error.",
+    "Examples:\n"
+    "  heldout doctor --output=gs://bucket/scores\n"
+    "  heldout doctor --runner=FlinkRunner --flink_master=localhost:8081",
+  )
+  parser.add_argument("--output", type=arguments.path, help="directory that jobs will write to")
+  add_gpu_flags(parser, "run")
+  args, options = parser.parse(argv)
+  failed = False
+  for finding in _look(args, options):
+    print(finding, flush=True)
+    failed |= finding.state == FAILED
+  return int(failed)
+
+
+def _look(args: argparse.Namespace, options: PipelineOptions) -> Iterator[Finding]:
+  yield from find_versions()
+  yield find_devices()
+  on_google = is_dataflow(options) or (args.output or "").startswith("gs://")
+  yield find_credentials(needed=on_google)
+  yield find_java(options)
+  if args.output:
+    yield try_writing(args.output)
+  yield _try_runner(args, options)
+
+
+def _try_runner(args: argparse.Namespace, options: PipelineOptions) -> Finding:
+  runner = options.view_as(StandardOptions).runner
+  paths = {"--output": args.output} if args.output else {}
+  try:
+    prepare_job(args, options, paths, loads_dataset=False)
+  except UsageError as error:
+    return Finding(FAILED, "runner", str(error))
+  return Finding(OK, "runner", f"{runner}: nothing is missing that can be told from here")
+
+
+if __name__ == "__main__":
+  sys.exit(command.execute("doctor", run))
