@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 import files
-from beam_pipelines.launch import arguments, command
+from beam_pipelines.launch import arguments, command, datasets
 from beam_pipelines.launch.outcome_export import export_outcomes
 from beam_pipelines.launch.output import add_flag, open_output
 from beam_pipelines.storage.layouts.layout_writers import WRITTEN_LAYOUTS
@@ -118,9 +118,10 @@ def _parser() -> command.Parser:
     type=float,
     help="subset ratio (default: the one with the most runs); C-scores average all of them",
   )
-  arguments.add_dataset(
+  datasets.add_flags(
     parser,
     "data set that was scored: of the labels, in influence_matrix and where scores lack them",
+    check=False,
   )
   add(
     "--order",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from beam_pipelines.launch import arguments, command
+from beam_pipelines.launch import arguments, command, datasets
 from beam_pipelines.launch.checkpoint_source import add_checkpoint_flag, describe_weights
 from beam_pipelines.storage.runs.experiment import (
   Listing,
@@ -111,7 +111,9 @@ def _parser() -> command.Parser:
   )
   add = parser.add_argument
   add("--experiment", type=arguments.path, required=True, help="what to inspect")
-  arguments.add_dataset(parser, "data set whose sizes the runs must have (default: most runs')")
+  datasets.add_flags(
+    parser, "data set whose sizes the runs must have (default: most runs')", check=False
+  )
   add("--model", help="also read the checkpoints, which must be of this architecture")
   add_checkpoint_flag(parser)
   return parser

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from beam_pipelines.launch import arguments, command
+from beam_pipelines.launch import arguments, command, datasets
 from beam_pipelines.launch.output import add_flag, open_output
 from beam_pipelines.storage.scores.directory import open_scores
 from beam_pipelines.storage.scores.pairing import check_dataset
@@ -25,7 +25,7 @@ def run(argv: Sequence[str]) -> int:
   )
   add = parser.add_argument
   add("--scores", type=arguments.path, required=True, help="directory of score tables")
-  arguments.add_dataset(parser, "data set that the pictures come from", required=True)
+  datasets.add_flags(parser, "data set that the pictures come from", required=True, check=False)
   add_flag(parser, default="report.html")
   args, _ = parser.parse(argv)
   output = open_output(args.output)

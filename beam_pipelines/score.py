@@ -10,7 +10,13 @@ from collections.abc import Iterator, Sequence
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipelines.launch import arguments, bigquery_target, checkpoint_source, command
+from beam_pipelines.launch import (
+  arguments,
+  bigquery_target,
+  checkpoint_source,
+  command,
+  datasets,
+)
 from beam_pipelines.launch.engines import prepare_job, print_plan
 from beam_pipelines.launch.job import Job
 from beam_pipelines.launch.scoring import Scoring, plan_scoring
@@ -136,7 +142,7 @@ def _parser() -> command.Parser:
   add = parser.add_argument
   add("--experiment", type=arguments.path, required=True, help="directory of runs")
   add("--scores", type=arguments.path, required=True, help="directory for the tables")
-  arguments.add_dataset(parser, "data set that the labels come from")
+  datasets.add_flags(parser, "data set that the labels come from")
   add(
     "--source",
     choices=("recorded", "checkpoints"),

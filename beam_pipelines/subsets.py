@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from beam_pipelines.launch import arguments, command
+from beam_pipelines.launch import arguments, command, datasets
 from files.errors import UsageError
 from files.npy_rows import create_rows
 from image_datasets import describe_specs, load_dataset
@@ -49,7 +49,7 @@ def _parser() -> command.Parser:
     f"Data sets:\n{describe_specs()}",
   )
   add = parser.add_argument
-  arguments.add_dataset(parser, "data set whose training examples are drawn")
+  datasets.add_flags(parser, "data set whose training examples are drawn", check=False)
   add("--num_train", type=int, help="training examples, in place of a data set")
   add(
     "--subset_ratio",

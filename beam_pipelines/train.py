@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 import apache_beam as beam
 
 import files
-from beam_pipelines.launch import arguments, command
+from beam_pipelines.launch import arguments, command, datasets
 from beam_pipelines.launch.dataflow import add_gpu_flags
 from beam_pipelines.launch.engines import prepare_job, print_plan
 from beam_pipelines.launch.job import Job
@@ -27,7 +27,7 @@ from beam_pipelines.storage.runs.run_place import RunKey
 from beam_pipelines.transforms.train_runs import TrainingTask, TrainRuns
 from files.errors import UsageError
 from files.printable import printable
-from image_datasets import Dataset, describe_specs, load_dataset
+from image_datasets import Dataset, StreamedDataset, describe_specs
 from models.architecture import Architecture
 from models.hyper_parameters import SCHEDULES, HyperParameters
 from models.precision import PRECISIONS
@@ -45,11 +45,11 @@ def run(argv: Sequence[str]) -> int:
   """Trains the runs that are asked for and not complete yet; returns the exit status."""
   args, options = _parser().parse(argv)
   accelerator = prepare_job(args, options, {"--experiment": args.experiment})
-  dataset = load_dataset(args.dataset, args.data_dir)
+  dataset = datasets.required_dataset(args)
   command.show_warnings(dataset.warnings)
   task = _task(args, dataset)
   _check_subsets(args.ratios, dataset)
-  _check_crop(args.crop, dataset)
+  _check_crops(args, dataset)
   listing = list_runs(args.experiment)
   _check_training(task, listing)
   wanted = [RunKey(ratio, run) for ratio in args.ratios for run in args.runs]
@@ -95,7 +95,7 @@ def _parser() -> command.Parser:
   defaults = HyperParameters()
   add = parser.add_argument
   add("--experiment", type=arguments.path, required=True, help="directory of run directories")
-  arguments.add_dataset(parser, "data set, such as digits or tfds:mnist", required=True)
+  datasets.add_flags(parser, "data set, such as digits or tfds:mnist", required=True)
   add("--model", default="mlp", choices=model_names(), help="architecture")
   add(
     "--ratios",
@@ -113,6 +113,11 @@ def _parser() -> command.Parser:
   add("--weight_decay", type=float, default=defaults.weight_decay, help="L2 factor")
   add("--crop", type=int, default=defaults.crop, help="random crops: pixels of padding, 0 for none")
   add("--flip", action="store_true", help="random horizontal flips")
+  add(
+    "--resized_crop",
+    action="store_true",
+    help="random crops of 0.08 to 1 of the area, resized, of a tfrecord: data set",
+  )
   add("--precision", choices=PRECISIONS, default=defaults.precision, help="of matrix products")
   add("--no_margins", action="store_true", help="record only which examples are correct")
   add("--stack", type=int, help="runs trained in one graph (default: by model and data size)")
@@ -143,10 +148,18 @@ def _task(args: argparse.Namespace, dataset: Dataset) -> TrainingTask:
     data_dir=args.data_dir,
     model=args.model,
     seed=args.seed,
-    stack=args.stack or default_stack(_architecture(args.model, dataset)),
+    stack=_stack(args, dataset),
     hyper_parameters=hyper_parameters,
     margins=not args.no_margins,
   )
+
+
+def _stack(args: argparse.Namespace, dataset: Dataset) -> int:
+  if not isinstance(dataset, StreamedDataset):
+    return args.stack or default_stack(_architecture(args.model, dataset))
+  if args.stack not in (None, 1):
+    raise UsageError(f"--stack={args.stack}: {args.dataset} is streamed, to one run at a time")
+  return 1
 
 
 def _architecture(model: str, dataset: Dataset) -> Architecture:
@@ -162,8 +175,18 @@ def _check_subsets(ratios: Sequence[float], dataset: Dataset) -> None:
       )
 
 
-def _check_crop(crop: int, dataset: Dataset) -> None:
+def _check_crops(args: argparse.Namespace, dataset: Dataset) -> None:
+  crop = args.crop
   height, width, _ = dataset.image_shape
+  crops_resized = isinstance(dataset, StreamedDataset) and dataset.crops_resized
+  if args.resized_crop and not crops_resized:
+    raise UsageError(
+      f"--resized_crop: the images of {args.dataset} are all {height}×{width}: use --crop"
+    )
+  if crop and crops_resized:
+    raise UsageError(
+      f"--crop={crop}: the images of {args.dataset} have many sizes: use --resized_crop"
+    )
   if crop >= min(height, width):
     raise UsageError(
       f"--crop={crop}: of images of {height}×{width} pixels, some crops would be all border; "
@@ -253,7 +276,8 @@ def _check_training(task: TrainingTask, listing: Listing) -> None:
       )
     return
   now = _describe(task)
-  former = read_note(path, {name: type(value) for name, value in now.items()})
+  kinds = {name: type(value) for name, value in now.items()}
+  former = read_note(path, kinds, defaults={"resized_crop": False})  # it came later than the notes
   differing = [name for name in now if former[name] != now[name]]
   if differing:
     name = differing[0]

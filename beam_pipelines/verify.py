@@ -14,7 +14,7 @@ from apache_beam.pvalue import AsList
 from pydantic import TypeAdapter, ValidationError
 
 import files
-from beam_pipelines.launch import arguments, command
+from beam_pipelines.launch import arguments, command, datasets
 from beam_pipelines.launch.checkpoint_source import (
   add_flags,
   asked_evaluation,
@@ -33,7 +33,7 @@ from beam_pipelines.transforms.read_outcomes import (
   ReadRecordedOutcomes,
 )
 from files.errors import UsageError
-from image_datasets import describe_specs, load_dataset
+from image_datasets import describe_specs
 
 if TYPE_CHECKING:
   from beam_pipelines.transforms.evaluate_checkpoints import Evaluation
@@ -64,7 +64,7 @@ def run(argv: Sequence[str]) -> int:
     raise UsageError("--template_location: `heldout verify` reads its job's result, so it must run")
   paths = {"--experiment": args.experiment}
   accelerator = prepare_job(args, options, paths, shares_scratch=True)
-  dataset = load_dataset(args.dataset, args.data_dir)
+  dataset = datasets.required_dataset(args)
   command.show_warnings(dataset.warnings)
   listing = require_runs(args.experiment)
   evaluation = asked_evaluation(args, dataset)
@@ -93,7 +93,7 @@ def _parser() -> command.Parser:
   )
   add = parser.add_argument
   add("--experiment", type=arguments.path, required=True, help="directory of run directories")
-  arguments.add_dataset(parser, "data set that the runs were trained on", required=True)
+  datasets.add_flags(parser, "data set that the runs were trained on", required=True)
   add_flags(parser, model_required=True)
   add(
     "--tolerance",

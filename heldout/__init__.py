@@ -18,6 +18,7 @@ from beam_pipelines.storage.scores.manifest import Manifest
 from files.errors import UsageError
 from heldout.alignment import Aligned, align
 from heldout.jobs import (
+  build_tfrecords,
   compare,
   doctor,
   explain,
@@ -43,6 +44,7 @@ __all__ = [
   "TableName",
   "UsageError",
   "align",
+  "build_tfrecords",
   "compare",
   "doctor",
   "explain",

@@ -21,6 +21,21 @@ Flag = str | int | float | bool | range | os.PathLike[str] | Sequence[str | int 
 StrPath = str | os.PathLike[str]
 
 
+def build_tfrecords(images: StrPath, *, split: str, output: StrPath, **flags: Flag) -> None:
+  """Writes a tree of image files as a data set that is streamed.
+
+  Args:
+    images: directory of the images.
+    split: which of the two splits it is, "train" or "validation".
+    output: directory of the TFRecords.
+    **flags: the others of `heldout build-tfrecords`, such as `index`.
+
+  Raises:
+    UsageError: the tree makes no data set, or its index is another's.
+  """
+  _run("build_tfrecords", images=images, split=split, output=output, **flags)
+
+
 def train(experiment: StrPath, *, dataset: str, runs: range | str, **flags: Flag) -> None:
   """Trains subset runs; complete ones are kept, and only the others trained.
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from image_datasets.dataset import ImageDataset, LabeledImages
+from image_datasets.interface import Dataset
 
 _SHOWN = 5
 _CHUNK = 4096
@@ -18,6 +19,12 @@ def find_doubts(dataset: ImageDataset) -> Iterator[str]:
   for find in (_of_channels, _of_classes, _of_brightness, _of_copies):
     for doubt in find(dataset):
       yield f"{dataset.spec}: {doubt}"
+
+
+def find_label_doubts(dataset: Dataset) -> Iterator[str]:
+  """Yields a sentence for each thing that labels alone show to be likely a mistake."""
+  for doubt in _of_classes(dataset):
+    yield f"{dataset.spec}: {doubt}"
 
 
 def left_out(spec: str, validation: str | None) -> tuple[str, ...]:
@@ -49,7 +56,7 @@ def _of_channels(dataset: ImageDataset) -> Iterator[str]:
     )
 
 
-def _of_classes(dataset: ImageDataset) -> Iterator[str]:
+def _of_classes(dataset: Dataset) -> Iterator[str]:
   in_train, in_test = (
     np.bincount(split.labels, minlength=dataset.num_classes)
     for split in (dataset.train, dataset.test)

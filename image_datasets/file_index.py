@@ -11,6 +11,7 @@ from files.npz import NUMBERS, STRINGS, NpzError, read_arrays
 from image_datasets.errors import DatasetError, explained
 
 _PREFIXES = {"train": "tr", "validation": "tt"}
+_OF_TEST = _PREFIXES["validation"]  # whatever the split is called
 SPLITS = tuple(_PREFIXES)
 
 
@@ -51,7 +52,7 @@ def read_file_index(path: str) -> dict[str, FileIndex]:
 
 def encode_file_index(split: str, index: FileIndex, more: Mapping[str, np.ndarray]) -> bytes:
   """Returns an index file of one split, and whatever other arrays go into it."""
-  prefix = _PREFIXES[split]
+  prefix = prefix_of(split)
   arrays: dict[str, Any] = {
     f"{prefix}_filenames": np.char.encode(index.names, "utf8"),
     f"{prefix}_labels": index.labels,
@@ -60,6 +61,11 @@ def encode_file_index(split: str, index: FileIndex, more: Mapping[str, np.ndarra
   buffer = io.BytesIO()
   np.savez_compressed(buffer, **arrays)
   return buffer.getvalue()
+
+
+def prefix_of(split: str) -> str:
+  """Returns what the arrays of a split begin with."""
+  return _PREFIXES.get(split, _OF_TEST)
 
 
 def _file_index(path: str, prefix: str, arrays: dict[str, np.ndarray]) -> FileIndex:

@@ -102,3 +102,15 @@ class Dataset(Protocol):
   @property
   def warnings(self) -> tuple[str, ...]:
     """What is likely not as it was meant, one sentence each, to be shown to the user."""
+
+
+def all_batches(dataset: Dataset, batch_size: int) -> Iterator[Batch]:
+  """Yields training and test examples once, as models see them; test indices follow on training."""
+  yield from dataset.train.batches(batch_size)
+  for batch in dataset.test.batches(batch_size):
+    yield Batch(batch.examples + len(dataset.train), batch.images)
+
+
+def all_labels(dataset: Dataset) -> np.ndarray:
+  """Returns the labels of training examples and, behind them, of test examples, int64."""
+  return np.concatenate([dataset.train.labels, dataset.test.labels])

@@ -8,16 +8,16 @@ import numpy as np
 import files
 from files.npz import NUMBERS, STRINGS, NpzError, read_arrays
 from image_datasets.errors import DatasetError, explained
-from image_datasets.file_index import FileIndex, encode_file_index
+from image_datasets.file_index import FileIndex, encode_file_index, prefix_of
 
 MISSING = -1
 """The shard of an example that is in none."""
 
 _PLACES = ("shard", "offset", "length")
-_NAMES = ("shard_names", "shard_bytes", "class_names")
+_NAMES = ("shard_names", "shard_bytes", "class_names", "features")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(eq=False)
 class RecordIndex:
   """The examples of a split, by index.
 
@@ -30,6 +30,7 @@ class RecordIndex:
     shard_names: str [shards], the files, without their directory.
     shard_bytes: int64 [shards], the size of each.
     class_names: a name per class.
+    features: what was read of the records, as `FeatureNames` says it.
   """
 
   file_names: np.ndarray
@@ -40,6 +41,24 @@ class RecordIndex:
   shard_names: np.ndarray
   shard_bytes: np.ndarray
   class_names: tuple[str, ...]
+  features: str
+
+  @classmethod
+  def empty(
+    cls, size: int, shard_names: Sequence[str], shard_bytes: Sequence[int], features: str
+  ) -> "RecordIndex":
+    """Returns an index in which all examples are still missing, to be filled in."""
+    return cls(
+      np.zeros(size, "U1"),
+      np.zeros(size, np.int64),
+      np.full(size, MISSING),
+      np.zeros(size, np.int64),
+      np.zeros(size, np.int64),
+      np.array(shard_names),
+      np.array(shard_bytes),
+      (),
+      features,
+    )
 
   def __len__(self) -> int:
     return len(self.labels)
@@ -54,9 +73,10 @@ class RecordIndex:
     order = np.lexsort((self.offset, self.shard))
     return order[self.shard[order] != MISSING]
 
-  def is_of(self, sizes: dict[str, int]) -> bool:
-    """Whether these are its files: sizes by name."""
-    return sizes == dict(zip(self.shard_names.tolist(), self.shard_bytes.tolist(), strict=True))
+  def is_of(self, sizes: dict[str, int], features: str) -> bool:
+    """Whether these are its files, sizes by name, read in this way."""
+    known = dict(zip(self.shard_names.tolist(), self.shard_bytes.tolist(), strict=True))
+    return (sizes, features) == (known, self.features)
 
 
 def index_path(directory: str, split: str) -> str:
@@ -73,6 +93,7 @@ def encode_record_index(split: str, index: RecordIndex) -> bytes:
       "class_names": np.char.encode(np.array(index.class_names), "utf8"),
       "shard_names": np.char.encode(index.shard_names, "utf8"),
       "shard_bytes": index.shard_bytes,
+      "features": np.array(index.features.encode()),
       **{name: getattr(index, name) for name in _PLACES},
     },
   )
@@ -84,7 +105,7 @@ def read_record_index(path: str, split: str) -> RecordIndex | None:
   Raises:
     DatasetError: it cannot be read, or is no index.
   """
-  prefix = {"train": "tr"}.get(split, "tt")
+  prefix = prefix_of(split)
   advice = "delete it, and it is made anew"
   with explained(path, advice):
     content = files.read_bytes(path)
@@ -105,6 +126,7 @@ def read_record_index(path: str, split: str) -> RecordIndex | None:
       np.char.decode(arrays["shard_names"], "utf8"),
       arrays["shard_bytes"].astype(np.int64),
       tuple(np.char.decode(arrays["class_names"], "utf8").tolist()),
+      arrays["features"].item().decode(),
     )
     _check(index)
   return index

@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 from collections.abc import Callable
 
-from image_datasets import cifar, digits, idx, npz, tfds
+from image_datasets import cifar, digits, idx, npz, tfds, tfrecord
 from image_datasets.errors import DatasetError
 from image_datasets.interface import Dataset
 
@@ -45,6 +45,11 @@ _KINDS = {
     _path_kind("idx:DIR[/NAME]", "MNIST's files, e.g. idx:gs://bucket/mnist", idx.load),
     _path_kind("cifar:DIR", "CIFAR's files, e.g. cifar:cifar-10-batches-py", cifar.load),
     _path_kind("npz:FILE", "a NumPy archive, e.g. npz:birds.npz", npz.load),
+    _path_kind(
+      "tfrecord:PATTERN",
+      "indexed TFRecords, streamed, e.g. tfrecord:gs://bucket/imagenet",
+      tfrecord.load,
+    ),
   )
 }
 

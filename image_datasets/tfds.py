@@ -3,25 +3,33 @@
 import contextlib
 import io
 import logging
+import math
 import posixpath
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import files
 from image_datasets.checks import checked_dataset
-from image_datasets.dataset import ImageDataset
 from image_datasets.doubts import left_out
 from image_datasets.errors import DatasetError, explained
+from image_datasets.interface import Dataset
+from image_datasets.tfds_stream import stream
 
 _LOGGER = logging.getLogger(__name__)
 _BATCH_SIZE = 1024
 _ID = "id"  # CIFAR's: split and number in the original files
+_OPTION = re.compile(r",(?=(?:test|memory)=)")
+_MEMORY = "4GB"
 
 
-def load(name: str, data_dir: str | None = None) -> ImageDataset:
+def load(argument: str, data_dir: str | None = None) -> Dataset:
   """Loads the `train` and `test` splits of a data set with `image` and `label` features.
+
+  It is held in memory; if its pixels take more than 4 GB, or `memory`, or its images have different
+  sizes, it is streamed.
 
   The examples come in TFDS's order, the same every time but not that of the original files:
   TFDS shuffles by a hash of its keys when it prepares the data. Example indices of
@@ -30,25 +38,35 @@ def load(name: str, data_dir: str | None = None) -> ImageDataset:
   What `data_dir` holds already is read offline; anything else is downloaded into it.
 
   Args:
-    name: TFDS's name, with a version to be certain which one: `cifar100:3.0.2`.
+    argument: TFDS's name, with a version to be certain which one: `cifar100:3.0.2`; behind it,
+      `,test=SPLIT` for another test split, and `,memory=1GB`.
     data_dir: TFDS's directory; by default its own choice, ~/tensorflow_datasets.
 
   Raises:
     DatasetError: if TFDS does not know the name, cannot download it or cannot read it, or if
-      it is no classification data set with images of one shape.
+      it is no classification data set.
   """
-  spec = f"tfds:{name}"
+  spec = f"tfds:{argument}"
+  name, *options = _OPTION.split(argument)
+  asked = dict(option.split("=", 1) for option in options)
+  budget = _parse_memory(spec, asked.get("memory", _MEMORY))
+  test_split = asked.get("test", "test")
   with _quiet():
     builder = _prepared_builder(spec, name, data_dir)
-    missing = {"train", "test"} - set(builder.info.splits)
+    missing = {"train", test_split} - set(builder.info.splits)
     if missing:
       raise DatasetError(
         f"{spec}: has no split {' or '.join(sorted(missing))}, "
-        f"only {', '.join(builder.info.splits)}: choose a data set with train and test"
+        f"only {', '.join(builder.info.splits)}: choose a data set with train and test, or write "
+        f"tfds:{name},test=SPLIT"
       )
     label = _check_features(spec, dict(builder.info.features))
+    splits = {"train": "train", "test": test_split}
+    unread = "validation" if {"validation"} & set(builder.info.splits) - {test_split} else None
+    if _pixel_bytes(builder, splits.values()) > budget:
+      return stream(spec, builder, splits, label.names, left_out(spec, unread))
     with explained(f"{spec} in {builder.data_dir}", "delete that directory and prepare it again"):
-      train, test = (_read_split(builder, split) for split in ("train", "test"))
+      train, test = (_read_split(builder, split) for split in splits.values())
   return checked_dataset(
     spec,
     train=train[:2],
@@ -57,7 +75,7 @@ def load(name: str, data_dir: str | None = None) -> ImageDataset:
     test_ids=test.ids,
     num_classes=label.num_classes,
     class_names=label.names,
-    warnings=left_out(spec, "validation" if "validation" in builder.info.splits else None),
+    warnings=left_out(spec, unread),
   )
 
 
@@ -135,11 +153,22 @@ def _check_features(spec: str, features: dict[str, Any]) -> Any:
       f"{spec}: has the features {', '.join(sorted(features))}: "
       "choose a data set with an Image called image and a ClassLabel called label"
     )
-  if None in image.shape:
-    raise DatasetError(
-      f"{spec}: its images have different sizes, {image.shape}: choose a data set of one size"
-    )
   return label
+
+
+def _pixel_bytes(builder: Any, splits: Iterable[str]) -> float:
+  """Returns how much memory all pixels take; infinite if images have different sizes."""
+  shape = builder.info.features["image"].shape
+  if None in shape:
+    return math.inf
+  return sum(builder.info.splits[split].num_examples for split in splits) * math.prod(shape)
+
+
+def _parse_memory(spec: str, text: str) -> int:
+  match = re.fullmatch(r"(\d+)(MB|GB)", text)
+  if not match:
+    raise DatasetError(f"{spec}: memory={text} is no amount of memory: write 500MB or 4GB")
+  return int(match[1]) * {"MB": 10**6, "GB": 10**9}[match[2]]
 
 
 class _Split(NamedTuple):

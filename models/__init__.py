@@ -9,6 +9,7 @@ from models.architecture import Architecture
 from models.checkpoint import CheckpointWriter, read_weights
 from models.evaluator import Evaluator
 from models.registry import ModelError, build_model, model_names
+from models.stream_evaluator import StreamEvaluator, default_resident
 from models.weights import CheckpointError, VariableSpec, Weights
 
 __all__ = [
@@ -17,9 +18,11 @@ __all__ = [
   "CheckpointWriter",
   "Evaluator",
   "ModelError",
+  "StreamEvaluator",
   "VariableSpec",
   "Weights",
   "build_model",
+  "default_resident",
   "model_names",
   "read_weights",
 ]

@@ -27,6 +27,21 @@ def epoch_augmentations(run: RunSeed, examples: int, crop: int, flip: bool) -> I
     yield generator.integers(bounds, size=(examples, 3), dtype=np.int32)
 
 
+def crop_seeds(run: RunSeed, examples: int) -> Iterator[np.ndarray]:
+  """Yields the seeds of the random resized crops of each successive epoch, without end.
+
+  Args:
+    run: what its random numbers follow from.
+    examples: images per epoch.
+
+  Returns:
+    An iterator of int32 [examples, 2].
+  """
+  generator = run.stream(Stream.RESIZED_CROP)
+  while True:
+    yield generator.integers(2**31, size=(examples, 2), dtype=np.int32)
+
+
 def augment(images: tf.Tensor, choices: tf.Tensor, crop: int) -> tf.Tensor:
   """Crops and mirrors images.
 

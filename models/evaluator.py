@@ -2,6 +2,7 @@
 
 import math
 import threading
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import sonnet as snt
 import tensorflow as tf
 
 from models.architecture import Architecture
+from models.forward import Forward
 from models.margins import margins as margins_of
 from models.precision import PRECISIONS
 from models.registry import ModelError
@@ -16,9 +18,6 @@ from models.weights import Weights, assign
 
 # Convolutions on a CPU are fastest while their activations stay near its caches.
 _PIXELS_PER_BATCH = {"CPU": 1 << 21, "CPU, convolutions": 1 << 17, "GPU": 1 << 22}
-
-# `snt.custom_variable_getter` swaps a method of Sonnet's classes while a trace runs.
-_TRACE_LOCK = threading.Lock()
 
 
 class Predictions(NamedTuple):
@@ -84,16 +83,16 @@ class Evaluator:
     self._pixel_max = tf.Variable(pixel_max, dtype=tf.float32, trainable=False)
     architecture = Architecture(model_name, num_classes, tuple(image_shape))
     self._module, self._variables = architecture.build()
-    batch_size = batch_size or _default_batch_size(self._module, images)
+    batch_size = batch_size or default_batch_size(self._module, tuple(image_shape))
     self._batches = math.ceil(len(images) / batch_size)
     self._batch_size = math.ceil(len(images) / self._batches)
     # The last batch is filled up with repeated examples, so that every batch has one shape.
     padded = self._batches * self._batch_size
     self._images = tf.constant(np.resize(images, (padded, *image_shape)))
     self._labels = tf.constant(np.resize(labels, padded))
-    self._forward = self._forward_bfloat16 if precision == "bfloat16" else self._forward_float32
+    self._forward = Forward(self._module, precision)
     self._margins = margins
-    with _TRACE_LOCK:
+    with self._forward.tracing():
       self._sweep = tf.function(
         self._sweep_batches, jit_compile=xla, autograph=False
       ).get_concrete_function()
@@ -124,6 +123,10 @@ class Evaluator:
       correct, *margins = (values.numpy() for values in self._sweep())
     return Predictions(correct, *(margins or [None]))
 
+  def predict_all(self, checkpoints: Iterable[Weights]) -> Iterator[Predictions]:
+    """Yields what `predict` returns for each of several checkpoints, when it is asked for."""
+    yield from map(self.predict, checkpoints)
+
   def _sweep_batches(self) -> list[tf.Tensor]:
     batches = tf.map_fn(
       self._predict_batch,
@@ -141,15 +144,6 @@ class Evaluator:
     labels = tf.slice(self._labels, [start], [self._batch_size])
     correct = tf.argmax(logits, axis=1) == labels
     return [correct, margins_of(logits, labels)] if self._margins else [correct]
-
-  def _forward_float32(self, images: tf.Tensor) -> tf.Tensor:
-    return self._module(images, is_training=False)
-
-  def _forward_bfloat16(self, images: tf.Tensor) -> tf.Tensor:
-    products = [m for m in self._module.submodules if isinstance(m, (snt.Linear, snt.Conv2D))]
-    with snt.custom_variable_getter(lambda v: tf.cast(v, tf.bfloat16), instances=products):
-      logits = self._module(tf.cast(images, tf.bfloat16), is_training=False)
-    return tf.cast(logits, tf.float32)
 
 
 def _check_arguments(
@@ -176,8 +170,9 @@ def _check_arguments(
     raise ModelError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
 
 
-def _default_batch_size(module: snt.Module, images: np.ndarray) -> int:
+def default_batch_size(module: snt.Module, image_shape: tuple[int, ...]) -> int:
+  """Returns how many images of (height, width, channels) to evaluate in one forward pass."""
   device = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
   if device == "CPU" and any(isinstance(part, snt.Conv2D) for part in module.submodules):
     device = "CPU, convolutions"
-  return max(1, _PIXELS_PER_BATCH[device] // (images.shape[1] * images.shape[2]))
+  return max(1, _PIXELS_PER_BATCH[device] // (image_shape[0] * image_shape[1]))

@@ -30,6 +30,8 @@ class HyperParameters:
       convolution kernels; biases and batch normalisation do not decay.
     crop: pixels of black border from which each image is cropped at random; 0 crops nothing.
     flip: mirrors each image left to right with probability ½.
+    resized_crop: crops a random window of 0.08 to 1 of each image's area and an aspect of 3/4 to
+      4/3 while it is decoded, and resizes it; only of images that are streamed, of many sizes.
     precision: of matrix products and convolutions; weights and updates are always float32.
 
   Raises:
@@ -44,6 +46,7 @@ class HyperParameters:
   weight_decay: float = 0.0
   crop: int = 0
   flip: bool = False
+  resized_crop: bool = False
   precision: str = "float32"
 
   def __post_init__(self) -> None:

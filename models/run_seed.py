@@ -18,6 +18,7 @@ class Stream(enum.IntEnum):
   WEIGHTS = 1
   ORDER = 2
   AUGMENTATION = 3
+  RESIZED_CROP = 4
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Trains runs, each on its own random subset of one training set."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -10,14 +9,11 @@ import tensorflow as tf
 from models.architecture import Architecture
 from models.augmentation import augment, epoch_augmentations
 from models.hyper_parameters import HyperParameters
-from models.initial_weights import draw_weights
-from models.lone_model import LoneModel
 from models.mlp import MLP
 from models.registry import ModelError, build_model
 from models.run_seed import RunSeed
-from models.stack_invariant import cross_entropies
-from models.stacked_mlp import StackedMLP
-from models.weights import Weights
+from models.trained_run import TrainedRun
+from models.training_step import TrainingStep, training_loss
 
 # Stacking amortises dispatch until the stack's weights, momenta and gradients outgrow the caches.
 _STACK_PARAMETERS = 2**21
@@ -34,28 +30,6 @@ def default_stack(architecture: Architecture) -> int:
   if not isinstance(build_model(architecture.name, architecture.num_classes), MLP):
     return 1
   return 2 ** max(0, round(math.log2(_STACK_PARAMETERS / architecture.parameters)))
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainedRun:
-  """A trained model.
-
-  Attributes:
-    subset_ratio: share of the training set that the run saw.
-    run: its id.
-    subset: the examples that it saw, sorted, int64 [round(subset_ratio · examples)].
-    weights: arrays by checkpoint key.
-    global_step: steps taken.
-    training_loss: mean cross-entropy in nats over the last epoch's examples, each before its step;
-      NaN if any of `weights` is not finite. A run whose training loss is not finite has diverged.
-  """
-
-  subset_ratio: float
-  run: int
-  subset: np.ndarray
-  weights: Weights
-  global_step: int
-  training_loss: float
 
 
 class Trainer:
@@ -108,27 +82,15 @@ class Trainer:
       raise ModelError(f"pixel_max is {pixel_max}: it must be positive")
     _, *image_shape = images.shape
     architecture = Architecture(model_name, num_classes, tuple(image_shape))
-    module, variables = architecture.build()
-    self._built = {key: variable.numpy() for key, variable in variables.items()}
     self.stack = default_stack(architecture) if stack is None else stack
-    self._model: StackedMLP | LoneModel
     if self.stack < 1:
       raise ModelError(f"stack is {stack}: it must be at least 1")
-    if isinstance(module, MLP):
-      self._model = StackedMLP(self._built, self.stack, hyper_parameters.precision)
-    elif self.stack == 1:
-      self._model = LoneModel(module, variables, hyper_parameters.precision)
-    else:
-      raise ModelError(f"stack is {stack}: model {model_name!r} trains one run at a time")
+    self._step = TrainingStep(architecture, self.stack, hyper_parameters)
     self._hyper_parameters = hyper_parameters
     self._seed = seed
     self._pixel_scale = 1 / pixel_max
     self._images = tf.constant(images)
     self._labels = tf.constant(labels, tf.int32)
-    self._momenta = {
-      key: tf.Variable(tf.zeros_like(variable), trainable=False)
-      for key, variable in self._model.trainable.items()
-    }
     self._train_epoch = tf.function(
       self._epoch,
       autograph=False,
@@ -160,14 +122,12 @@ class Trainer:
     filled = [*runs, *[runs[0]] * (self.stack - len(runs))]
     stacked = [RunSeed(self._seed, ratio, run) for ratio, run in filled]
     subsets = [run.subset(len(self._images)) for run in stacked]
-    self._model.assign([draw_weights(run, self._built) for run in stacked])
-    for momentum in self._momenta.values():
-      momentum.assign(tf.zeros_like(momentum))
+    self._step.start(stacked)
     losses, global_step = self._train_epochs(stacked, subsets)
     return [
-      TrainedRun(ratio, run, subset, weights, global_step, _training_loss(loss, weights))
+      TrainedRun(ratio, run, subset, weights, global_step, training_loss(loss, weights))
       for (ratio, run), subset, weights, loss in zip(
-        runs, subsets, self._model.read(), losses, strict=False
+        runs, subsets, self._step.read(), losses, strict=False
       )
     ]
 
@@ -201,38 +161,15 @@ class Trainer:
 
     def step(index: tf.Tensor, loss_sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
       batch = slice(index * batch_size, (index + 1) * batch_size)
-      losses = self._step(orders[:, batch], augmentations[:, batch], rates[index])
+      examples = orders[:, batch]
+      images = self._normalised(examples, augmentations[:, batch])
+      losses = self._step(images, tf.gather(self._labels, examples), rates[index])
       return index + 1, loss_sums + losses
 
     _, loss_sums = tf.while_loop(
       lambda index, _: index < tf.size(rates), step, (0, tf.zeros(self.stack))
     )
     return loss_sums / tf.cast(tf.shape(orders)[1], tf.float32)
-
-  def _step(self, examples: tf.Tensor, augmentations: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
-    """Updates every run on its batch, examples [stack, batch]; returns summed losses [stack]."""
-    images = self._normalised(examples, augmentations)
-    labels = tf.gather(self._labels, examples)
-    with tf.GradientTape() as tape:
-      losses = cross_entropies(labels, self._model(images))
-      mean_losses = tf.reduce_mean(losses, axis=1)
-    trainable = self._model.trainable
-    gradients = tape.gradient(mean_losses, trainable)
-    # Updates wait for the whole backward pass: one that began while a variable is still being
-    # read would copy the variable first.
-    with tf.control_dependencies(gradients.values()):
-      for key, variable in trainable.items():
-        gradient = gradients[key]
-        if self._hyper_parameters.weight_decay and key.endswith("/w"):
-          gradient += self._hyper_parameters.weight_decay * variable
-        tf.raw_ops.ResourceApplyMomentum(
-          var=variable.handle,
-          accum=self._momenta[key].handle,
-          lr=rate,
-          grad=gradient,
-          momentum=self._hyper_parameters.momentum,
-        )
-    return tf.reduce_sum(losses, axis=1)
 
   def _normalised(self, examples: tf.Tensor, augmentations: tf.Tensor) -> tf.Tensor:
     """Returns examples [stack, batch] as float32 [stack, batch, height, width, channels]."""
@@ -247,12 +184,6 @@ class Trainer:
       images = tf.reshape(flat, shape)
     images = tf.ensure_shape(images, (self.stack, None, *self._images.shape[1:]))
     return tf.cast(images, tf.float32) * self._pixel_scale
-
-
-def _training_loss(loss: np.float32, weights: Weights) -> float:
-  # The last steps come after the losses: only the weights tell how they went.
-  finite = all(np.isfinite(values).all() for values in weights.values())
-  return float(loss) if finite else math.nan
 
 
 def _check_examples(images: np.ndarray, labels: np.ndarray, num_classes: int) -> None:

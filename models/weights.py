@@ -73,17 +73,26 @@ def check_specs(
     raise CheckpointError(f"{source}: another architecture: unexpected {left_over[0]}")
 
 
-def assign(variables: Mapping[str, tf.Variable], weights: Weights) -> None:
-  """Assigns `weights` to a module's variables, both by checkpoint key.
+def check_weights(variables: Mapping[str, tf.Variable], weights: Weights) -> None:
+  """Checks that `weights` may be assigned to a module's variables, both by checkpoint key.
 
   Raises:
-    CheckpointError: if keys, shapes or dtypes differ; then no variable has changed.
+    CheckpointError: if keys, shapes or dtypes differ.
   """
   check_specs(
     {key: VariableSpec(value.shape, value.dtype.name) for key, value in weights.items()},
     {key: spec_of(variable) for key, variable in variables.items()},
     source="weights",
   )
+
+
+def assign(variables: Mapping[str, tf.Variable], weights: Weights) -> None:
+  """Assigns `weights` to a module's variables, both by checkpoint key.
+
+  Raises:
+    CheckpointError: if keys, shapes or dtypes differ; then no variable has changed.
+  """
+  check_weights(variables, weights)
   for key, variable in variables.items():
     variable.assign(weights[key])
 

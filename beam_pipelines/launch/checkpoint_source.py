@@ -17,7 +17,7 @@ from beam_pipelines.launch.progress import show_progress
 from beam_pipelines.storage.runs.judgement import WantedCheckpoint
 from files import scratch
 from files.errors import UsageError
-from image_datasets import Dataset
+from image_datasets import Dataset, StreamedDataset
 
 if TYPE_CHECKING:
   from beam_pipelines.transforms.evaluate_checkpoints import EvaluateCheckpoints, Evaluation
@@ -40,6 +40,12 @@ def add_flags(parser: argparse.ArgumentParser, *, model_required: bool = False) 
     help="of forward passes, such as bfloat16",
   )
   add("--xla", action="store_true", help="compile forward passes with XLA")
+  add(
+    "--resident",
+    type=int,
+    help="checkpoints that share a pass over a data set that is streamed (default: those that 1 GB "
+    "of the device's memory holds)",
+  )
   add_checkpoint_flag(parser)
   dataflow.add_gpu_flags(parser, "evaluate")
 
@@ -111,7 +117,25 @@ def asked_evaluation(args: argparse.Namespace, dataset: Dataset | None) -> Evalu
     args.xla,
     args.batch_size,
     args.checkpoint,
+    resident=_resident(args, dataset),
   )
+
+
+def _resident(args: argparse.Namespace, dataset: Dataset) -> int | None:
+  """Returns how many checkpoints share a pass; None for a data set in memory."""
+  if not isinstance(dataset, StreamedDataset):
+    if args.resident is not None:
+      raise UsageError(
+        f"--resident={args.resident}: {args.dataset} is held in memory, not streamed"
+      )
+    return None
+  if args.resident is not None:
+    if args.resident < 1:
+      raise UsageError(f"--resident={args.resident}: at least one checkpoint is in a pass")
+    return args.resident
+  from models import Architecture, default_resident
+
+  return default_resident(Architecture(args.model, dataset.num_classes, dataset.image_shape))
 
 
 def describe_weights(model: str, dataset: Dataset) -> Mapping[str, VariableSpec]:

@@ -53,7 +53,11 @@ Run = Callable[[Sequence[str]], int]
 
 
 class Parser(argparse.ArgumentParser):
-  """An argument parser whose errors are one line, whose help shows defaults, and that is exact."""
+  """An argument parser whose errors are one line, whose help shows defaults, and that is exact.
+
+  Attributes:
+    conclusions: what is done to the arguments once all are known.
+  """
 
   def __init__(self, command: str, description: str, epilog: str = ""):
     super().__init__(
@@ -63,6 +67,7 @@ class Parser(argparse.ArgumentParser):
       formatter_class=_HelpFormatter,
       allow_abbrev=False,
     )
+    self.conclusions: list[Callable[[argparse.Namespace], None]] = []
     self.add_argument(
       "--verbose", action="store_true", help="show logs of all libraries, and errors whole"
     )
@@ -78,6 +83,8 @@ class Parser(argparse.ArgumentParser):
       UsageError: an argument is wrong, or a flag is neither ours nor Beam's.
     """
     arguments, rest = self.parse_known_args(argv)
+    for conclude in self.conclusions:
+      conclude(arguments)
     with _refusals_as_errors(self):
       options = beam_options(rest)
     self._refuse_unknown(options, rest)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from beam_pipelines.launch import checkpoint_source
+from beam_pipelines.launch import checkpoint_source, datasets
 from beam_pipelines.storage.runs import aux_arrays
 from beam_pipelines.storage.runs.experiment import (
   Listing,
@@ -40,7 +40,7 @@ from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.pack_runs import choose_block_size
 from beam_pipelines.transforms.select_pairs import PairSelection
 from files.errors import UsageError
-from image_datasets import Dataset, load_dataset
+from image_datasets import Dataset
 
 if TYPE_CHECKING:
   from beam_pipelines.transforms.evaluate_checkpoints import Evaluation
@@ -123,7 +123,7 @@ def plan_scoring(args: argparse.Namespace) -> Scoring:
   selection = _selection(args)
   staging = Staging.begin(args.scores, uuid.uuid4().hex)
   request = _request(args, selection, staging.job)
-  dataset = load_dataset(args.dataset, args.data_dir) if args.dataset else None
+  dataset = datasets.asked_dataset(args)
   evaluation = None
   if args.source == "checkpoints":
     evaluation = checkpoint_source.asked_evaluation(args, dataset)

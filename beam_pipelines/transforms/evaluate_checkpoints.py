@@ -12,26 +12,25 @@ from concurrent.futures import Future
 from typing import Any, cast
 
 import apache_beam as beam
-import numpy as np
-from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.pvalue import TaggedOutput
 
-import files
 from beam_pipelines.storage.runs.experiment import RunDirectory, Skipped
-from beam_pipelines.storage.runs.judgement import UnusableRunError, WantedCheckpoint
-from beam_pipelines.storage.runs.outcome import Margins, RunOutcome
+from beam_pipelines.storage.runs.judgement import UnusableRunError
+from beam_pipelines.storage.runs.outcome import RunOutcome
+from beam_pipelines.transforms.evaluate_stream import (
+  EvaluateStream,
+  note_progress,
+  use_deterministic_gpu,
+)
+from beam_pipelines.transforms.evaluation import NAMESPACE, Evaluation, EvaluationMetrics
 from beam_pipelines.transforms.fetch_checkpoints import FetchedRun, fetch_run
+from beam_pipelines.transforms.predictions import pack_outcome
 from beam_pipelines.transforms.read_outcomes import OUTCOMES, SKIPPED
 from beam_pipelines.transforms.skip_runs import skip
 from files.read_ahead import map_ahead
 from image_datasets import ImageDataset, load_dataset
 from models import Architecture, CheckpointError, Evaluator, VariableSpec
-
-NAMESPACE = "EvaluateCheckpoints"
-"""Of the metrics: counters `checkpoints`, `images` and `bytes_read`, and per checkpoint the
-distributions `restore_usecs`, `forward_usecs` and `waiting_usecs` (for files, or for the other
-threads that share the evaluator)."""
 
 _RUNS_PER_BATCH = 8
 _FETCHED_AHEAD = 4
@@ -40,38 +39,14 @@ _FETCHED_AHEAD = 4
 logging.getLogger().addFilter(lambda record: "Resource module is not" not in str(record.msg))
 
 
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-  """How checkpoints are evaluated, the same for all runs of an experiment.
-
-  Attributes:
-    dataset: spec of the data set.
-    data_dir: where `tfds:` data sets lie, or None.
-    model: name of the architecture.
-    precision: "float32" or "bfloat16".
-    xla: whether XLA compiles the evaluation.
-    batch_size: most images in one forward pass; None chooses it by image size and device.
-    checkpoint: which checkpoint of a run; None: the only one.
-    margins: whether outcomes have margins, too.
-  """
-
-  dataset: str
-  data_dir: str | None
-  model: str
-  precision: str = "float32"
-  xla: bool = False
-  batch_size: int | None = None
-  checkpoint: WantedCheckpoint = None
-  margins: bool = False
-
-
 @dataclasses.dataclass
 class EvaluateCheckpoints(beam.PTransform):
   """Evaluates the checkpoint of each run; what is wrong with one run concerns that run alone.
 
   Input: `RunDirectory`s. Output: a dict of `outcomes` (`RunOutcome`s, all of the data set's sizes)
   and `skipped` (`Skipped`s). Data set and compiled evaluator are made once per process and shared
-  by its threads; the files of the next runs are fetched while one is evaluated. Equal weights give
+  by its threads; a data set that is streamed serves a group of checkpoints in one pass, for others
+  the files of the next runs are fetched while one is evaluated. Equal weights give
   equal bits on one kind of device.
 
   Args:
@@ -87,8 +62,12 @@ class EvaluateCheckpoints(beam.PTransform):
 
   def expand(self, runs: beam.PCollection[RunDirectory]) -> dict[str, beam.PCollection]:
     """Evaluates, then tells outcomes from skipped runs."""
-    handler = _CheckpointHandler(self.evaluation, self.accelerator, self.progress)
-    evaluated = runs | "Evaluate" >> RunInference(handler)
+    if self.evaluation.resident is None:
+      handler = _CheckpointHandler(self.evaluation, self.accelerator, self.progress)
+      evaluated = runs | "Evaluate" >> RunInference(handler)
+    else:
+      stream = EvaluateStream(self.evaluation, self.accelerator, self.progress)
+      evaluated = runs | "Evaluate in passes" >> stream
     told = evaluated | "Tell skipped" >> beam.Map(_tag_skipped).with_outputs(SKIPPED, main=OUTCOMES)
     return {OUTCOMES: told[OUTCOMES], SKIPPED: told[SKIPPED]}
 
@@ -111,19 +90,10 @@ class _CheckpointHandler(ModelHandler[RunDirectory, RunOutcome | Skipped, _Loade
     self._evaluation = evaluation
     self._accelerator = accelerator
     self._progress = progress
-    self._checkpoints = Metrics.counter(NAMESPACE, "checkpoints")
-    self._images = Metrics.counter(NAMESPACE, "images")
-    self._bytes = Metrics.counter(NAMESPACE, "bytes_read")
-    self._restore = Metrics.distribution(NAMESPACE, "restore_usecs")
-    self._forward = Metrics.distribution(NAMESPACE, "forward_usecs")
-    self._waiting = Metrics.distribution(NAMESPACE, "waiting_usecs")
+    self._metrics = EvaluationMetrics()
 
   def load_model(self) -> _LoadedEvaluator:
-    import tensorflow as tf  # after `models`, which imports it quietly
-
-    if tf.config.list_physical_devices("GPU"):
-      # Otherwise each process times convolution algorithms anew, and may choose others.
-      tf.config.experimental.enable_op_determinism()
+    use_deterministic_gpu()
     asked = self._evaluation
     dataset = cast(ImageDataset, load_dataset(asked.dataset, asked.data_dir))
     examples = dataset.all_examples
@@ -156,8 +126,7 @@ class _CheckpointHandler(ModelHandler[RunDirectory, RunOutcome | Skipped, _Loade
     for run, fetching in map_ahead(fetch, batch, _FETCHED_AHEAD):
       evaluated = self._evaluate(run, fetching, model)
       if self._progress:
-        name = f"{run.key.subset_ratio}-{run.key.run}"
-        files.write_bytes(files.join(self._progress, name), b"")
+        note_progress(self._progress, run)
       yield evaluated
 
   def get_metrics_namespace(self) -> str:
@@ -176,20 +145,15 @@ class _CheckpointHandler(ModelHandler[RunDirectory, RunOutcome | Skipped, _Loade
       return skip(run.path, error)
     with model.lock:
       started = time.perf_counter()
-      correct, margins = model.evaluator.predict(fetched.weights)
+      predictions = model.evaluator.predict(fetched.weights)
       finished = time.perf_counter()
-    self._measure(fetched, len(correct), waiting=started - asked, forward=finished - started)
-    train_correct, test_correct = np.split(correct, [model.num_train])
-    of_sets = None if margins is None else Margins(*np.split(margins, [model.num_train]))
-    return RunOutcome.pack(run.key, fetched.in_subset, train_correct, test_correct, of_sets)
-
-  def _measure(self, fetched: FetchedRun, images: int, waiting: float, forward: float) -> None:
-    self._checkpoints.inc()
-    self._images.inc(images)
-    self._bytes.inc(fetched.bytes)
-    self._restore.update(round(1e6 * fetched.seconds))
-    self._forward.update(round(1e6 * forward))
-    self._waiting.update(round(1e6 * waiting))
+    self._metrics.measure(
+      fetched,
+      len(predictions.correct),
+      waiting=started - asked,
+      forward=finished - started,
+    )
+    return pack_outcome(run.key, fetched.in_subset, predictions)
 
 
 def _tag_skipped(evaluated: RunOutcome | Skipped) -> RunOutcome | TaggedOutput:

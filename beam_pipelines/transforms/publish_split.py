@@ -9,13 +9,13 @@ from collections import Counter
 from collections.abc import Sequence
 
 import apache_beam as beam
-import numpy as np
 from apache_beam.pvalue import AsList
 
 import files
 from beam_pipelines.transforms.shard_plan import ShardPlan, ShardTask, read_plan
 from beam_pipelines.transforms.write_shards import CORRUPT, WRITTEN, WrittenShard
 from files.errors import UsageError
+from image_datasets.features import FeatureNames
 from image_datasets.image_tree import NO_ENTRY, NO_FILE, NO_IMAGE, LeftOut
 from image_datasets.record_index import MISSING, RecordIndex, encode_record_index, index_path
 
@@ -118,23 +118,19 @@ def _publish(
 
 def _gather_index(plan: ShardPlan, task: ShardTask, shards: Sequence[WrittenShard]) -> RecordIndex:
   """Returns where all examples lie; `shards` are all, in order."""
-  size = len(plan.index.names)
-  shard = np.full(size, MISSING)
-  offset, length = np.zeros((2, size), np.int64)
-  for each in shards:
-    shard[each.examples] = each.shard
-    offset[each.examples] = each.offset
-    length[each.examples] = each.length
-  return RecordIndex(
-    plan.index.names,
-    plan.index.labels,
-    shard,
-    offset,
-    length,
-    np.array([task.name(each.shard) for each in shards]),
-    np.array([each.bytes for each in shards]),
-    task.texts,
+  index = RecordIndex.empty(
+    len(plan.index.names),
+    [task.name(each.shard) for each in shards],
+    [each.bytes for each in shards],
+    str(FeatureNames()),
   )
+  index.file_names, index.labels = plan.index
+  index.class_names = task.texts
+  for each in shards:
+    index.shard[each.examples] = each.shard
+    index.offset[each.examples] = each.offset
+    index.length[each.examples] = each.length
+  return index
 
 
 def _encode_list(left_out: Sequence[LeftOut]) -> bytes:

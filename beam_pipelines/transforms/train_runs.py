@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import apache_beam as beam
 import numpy as np
@@ -14,11 +15,25 @@ from apache_beam.utils.shared import Shared
 
 import files
 from beam_pipelines.storage.runs import aux_arrays
-from beam_pipelines.storage.runs.outcome import Margins, RunOutcome
+from beam_pipelines.storage.runs.outcome import RunOutcome
 from beam_pipelines.storage.runs.run_place import AUX_ARRAYS, CHECKPOINTS, RunKey
+from beam_pipelines.transforms.predictions import pack_outcome
 from files import scratch
-from image_datasets import ImageDataset, load_dataset
+from image_datasets import (
+  Dataset,
+  ImageDataset,
+  StreamedDataset,
+  all_batches,
+  all_labels,
+  load_dataset,
+)
 from models.hyper_parameters import HyperParameters
+
+if TYPE_CHECKING:
+  from models.evaluator import Evaluator
+  from models.stream_evaluator import StreamEvaluator
+  from models.stream_trainer import StreamTrainer
+  from models.trainer import Trainer
 
 _ATTEMPTS = 3
 
@@ -98,31 +113,14 @@ class _Workshop:
   def __init__(self, task: TrainingTask):
     from models.architecture import Architecture
     from models.checkpoint import CheckpointWriter
-    from models.evaluator import Evaluator
-    from models.trainer import Trainer
 
-    dataset = cast(ImageDataset, load_dataset(task.dataset, task.data_dir))
+    dataset = load_dataset(task.dataset, task.data_dir)
     self._num_train = len(dataset.train)
     self._epochs = task.hyper_parameters.epochs
-    self._trainer = Trainer(
-      task.model,
-      dataset.train.images,
-      dataset.train.labels,
-      num_classes=dataset.num_classes,
-      pixel_max=dataset.pixel_max,
-      hyper_parameters=task.hyper_parameters,
-      seed=task.seed,
-      stack=task.stack,
-    )
-    examples = dataset.all_examples
-    self._evaluator = Evaluator(
-      task.model,
-      examples.images,
-      examples.labels,
-      num_classes=dataset.num_classes,
-      pixel_max=dataset.pixel_max,
-      margins=task.margins,
-    )
+    make = _in_memory if isinstance(dataset, ImageDataset) else _streamed
+    self._trainer: Trainer | StreamTrainer
+    self._evaluator: Evaluator | StreamEvaluator
+    self._trainer, self._evaluator = make(task, dataset)
     architecture = Architecture(task.model, dataset.num_classes, dataset.image_shape)
     self._writer = CheckpointWriter(architecture)
     self._lock = threading.Lock()
@@ -131,22 +129,70 @@ class _Workshop:
     """Trains the runs side by side, then evaluates them and yields one after the other."""
     with self._lock:  # a trainer holds the weights of one chunk at a time
       trained_runs = self._trainer.train([(key.subset_ratio, key.run) for key in chunk])
-    for trained in trained_runs:
-      correct, margins = self._evaluator.predict(trained.weights)
+    predicted = self._evaluator.predict_all([trained.weights for trained in trained_runs])
+    for trained, predictions in zip(trained_runs, predicted, strict=True):
       in_subset = np.zeros(self._num_train, bool)
       in_subset[trained.subset] = True
-      outcome = RunOutcome.pack(
-        RunKey(trained.subset_ratio, trained.run),
-        in_subset,
-        correct[: self._num_train],
-        correct[self._num_train :],
-        None if margins is None else Margins(*np.split(margins, [self._num_train])),
-      )
+      outcome = pack_outcome(RunKey(trained.subset_ratio, trained.run), in_subset, predictions)
       with scratch.local_directory() as directory:
         prefix = self._writer.write(
           directory, trained.weights, epoch=self._epochs, global_step=trained.global_step
         )
         yield _FinishedRun(outcome, trained.training_loss, Path(prefix))
+
+
+def _in_memory(task: TrainingTask, dataset: Dataset) -> tuple[Trainer, Evaluator]:
+  """Makes trainer and evaluator on images that stay on the device."""
+  from models.evaluator import Evaluator
+  from models.trainer import Trainer
+
+  held = cast(ImageDataset, dataset)
+  trainer = Trainer(
+    task.model,
+    held.train.images,
+    held.train.labels,
+    num_classes=held.num_classes,
+    pixel_max=held.pixel_max,
+    hyper_parameters=task.hyper_parameters,
+    seed=task.seed,
+    stack=task.stack,
+  )
+  examples = held.all_examples
+  evaluator = Evaluator(
+    task.model,
+    examples.images,
+    examples.labels,
+    num_classes=held.num_classes,
+    pixel_max=held.pixel_max,
+    margins=task.margins,
+  )
+  return trainer, evaluator
+
+
+def _streamed(task: TrainingTask, dataset: Dataset) -> tuple[StreamTrainer, StreamEvaluator]:
+  """Makes trainer and evaluator on images that are read whenever they are needed."""
+  from models.stream_evaluator import StreamEvaluator
+  from models.stream_trainer import StreamTrainer
+
+  streamed = cast(StreamedDataset, dataset)
+  trainer = StreamTrainer(
+    task.model,
+    streamed.train.batches,
+    streamed.train.labels,
+    num_classes=streamed.num_classes,
+    image_shape=streamed.image_shape,
+    hyper_parameters=task.hyper_parameters,
+    seed=task.seed,
+  )
+  evaluator = StreamEvaluator(
+    task.model,
+    functools.partial(all_batches, streamed),
+    all_labels(streamed),
+    num_classes=streamed.num_classes,
+    image_shape=streamed.image_shape,
+    margins=task.margins,
+  )
+  return trainer, evaluator
 
 
 def _write_run(experiment: str, finished: _FinishedRun) -> None:

@@ -102,6 +102,7 @@ def test_describe_specs_gives_one_line_per_kind():
     "idx:DIR[/NAME]",
     "cifar:DIR",
     "npz:FILE",
+    "tfrecord:PATTERN",
   ]
   assert "%" not in describe_specs()  # argparse would take it for a placeholder
 

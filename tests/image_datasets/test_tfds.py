@@ -200,12 +200,6 @@ def test_features_of_another_kind_are_refused(tmp_path, splits, features):
     load_dataset("tfds:tiny_digits", data_dir=str(tmp_path))
 
 
-def test_images_of_different_sizes_are_refused(tmp_path, splits):
-  prepare(tmp_path, splits, image=tfds.features.Image(shape=(None, None, 1)), label=LABEL)
-  with pytest.raises(DatasetError, match=r"different sizes, \(None, None, 1\): choose a data set"):
-    load_dataset("tfds:tiny_digits", data_dir=str(tmp_path))
-
-
 def test_images_of_more_than_8_bits_are_refused(tmp_path, splits):
   deep = {
     name: [(image.astype(np.uint16), label) for image, label in examples]

@@ -12,12 +12,15 @@ _KINDS = {str: "a text", bool: "true or false", int: "a whole number", float: "a
 _ADVICE = "restore the file, or choose another directory"
 
 
-def read_note(path: str, kinds: Mapping[str, type]) -> dict[str, Any]:
+def read_note(
+  path: str, kinds: Mapping[str, type], defaults: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
   """Returns what a note says under the names that matter.
 
   Args:
     path: the note.
     kinds: the type of each entry: `str`, `bool`, `int` or `float`. Others are left out.
+    defaults: what entries say that notes of before lack.
 
   Raises:
     UsageError: it is no JSON object, or an entry is missing or of another type.
@@ -26,6 +29,7 @@ def read_note(path: str, kinds: Mapping[str, type]) -> dict[str, Any]:
   note = files.read_json(path)
   if not isinstance(note, dict):
     raise UsageError(f"{path} is {_describe(note)}, not what Heldout wrote: {_ADVICE}")
+  note = {**(defaults or {}), **note}
   for name, kind in kinds.items():
     if name not in note:
       raise UsageError(f'{path} has no "{name}": {_ADVICE}')

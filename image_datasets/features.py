@@ -1,0 +1,23 @@
+"""What the features of a set's records are called."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureNames:
+  """The features that are read, by default those of `heldout build-tfrecords`.
+
+  Attributes:
+    index: the example's index; None: examples are counted as they lie, file by file.
+    label: the class.
+    image: the encoded image.
+    first_label: the label of the first class: what is subtracted to count from 0.
+  """
+
+  index: str | None = "index"
+  label: str = "image/class/label"
+  image: str = "image/encoded"
+  first_label: int = 1
+
+  def __str__(self) -> str:
+    return f"{self.index}, {self.label} from {self.first_label}"
