@@ -37,7 +37,6 @@ def make_trainer(model="mlp_small", batches=stream, **hyper_parameters):
   [
     ("mlp_small", {}),
     ("mlp_small", {"schedule": "cosine", "weight_decay": 1e-3, "crop": 2, "flip": True}),
-    ("small_inception", {"learning_rate": 0.01}),
   ],
 )
 def test_a_run_is_that_of_images_in_memory(model, options):
