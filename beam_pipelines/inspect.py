@@ -38,6 +38,7 @@ from beam_pipelines.storage.runs.outcome import Accuracies, RunOutcome
 from beam_pipelines.storage.runs.packs import PackedRuns
 from beam_pipelines.storage.runs.run_place import RunKey
 from beam_pipelines.transforms.skip_runs import skip
+from estimators.outcome_kinds import OUTCOME_KINDS
 from files.errors import UsageError
 from image_datasets import describe_specs, load_dataset
 
@@ -85,7 +86,8 @@ def run(argv: Sequence[str]) -> int:
   specs = describe_weights(args.model, dataset) if dataset and args.model else None
   listing = require_runs(args.experiment)
   sizes = SetSizes(len(dataset.train), len(dataset.test)) if dataset else None
-  judged = _judge(listing, sizes, args.checkpoint, specs)
+  with_margins = OUTCOME_KINDS[args.outcome].is_soft
+  judged = _judge(listing, sizes, args.checkpoint, specs, with_margins=with_margins)
   print(
     "\n".join(
       [
@@ -115,6 +117,7 @@ def _parser() -> command.Parser:
     parser, "data set whose sizes the runs must have (default: most runs')", check=False
   )
   add("--model", help="also read the checkpoints, which must be of this architecture")
+  arguments.add_outcome(parser)
   add_checkpoint_flag(parser)
   return parser
 
@@ -124,6 +127,8 @@ def _judge(
   sizes: SetSizes | None,
   wanted: WantedCheckpoint,
   specs: Mapping[str, VariableSpec] | None,
+  *,
+  with_margins: bool,
 ) -> list[_Judged]:
   """Judges runs from both sources.
 
@@ -132,10 +137,17 @@ def _judge(
     sizes: of the data set; None: whatever most runs have.
     wanted: which of several checkpoints.
     specs: what the checkpoints must hold; None: go by the names of their files.
+    with_margins: whether runs must record margins.
   """
   runs = listing.runs
-  recorded = [_read(run, fetched) for run, fetched in _shown(fetch_many(runs), len(runs))]
-  from_packs = list(_shown(map(_read_packed, listing.packed), len(listing.packed)))
+  recorded = [
+    _read(run, fetched, with_margins=with_margins)
+    for run, fetched in _shown(fetch_many(runs), len(runs))
+  ]
+  from_packs = [
+    _read_packed(packed, with_margins=with_margins)
+    for packed in _shown(listing.packed, len(listing.packed))
+  ]
   packed = list(itertools.chain.from_iterable(from_packs))
   everything = [*recorded, *(found for _, found in packed)]
   counts = Counter(found.sizes for found in everything if isinstance(found, _Recorded))
@@ -166,20 +178,24 @@ def _shown(items: Iterable[T], total: int) -> Iterable[T]:
   return tqdm(items, total=total, unit=" runs", disable=None, leave=False)
 
 
-def _read(run: RunDirectory, fetched: bytes | UnusableRunError) -> _Recorded | Skipped:
+def _read(
+  run: RunDirectory, fetched: bytes | UnusableRunError, *, with_margins: bool
+) -> _Recorded | Skipped:
   try:
     if isinstance(fetched, UnusableRunError):
       raise fetched
-    outcome = read_outcome(run, fetched)
+    outcome = read_outcome(run, fetched, with_margins=with_margins)
   except UnusableRunError as error:
     return skip(run.path, error)
   return _keep(outcome)
 
 
-def _read_packed(packed: PackedRuns) -> list[tuple[_Found, _Recorded | Skipped]]:
+def _read_packed(
+  packed: PackedRuns, *, with_margins: bool
+) -> list[tuple[_Found, _Recorded | Skipped]]:
   share = packed.part.bytes / packed.part.rows
   read = []
-  for run, found in read_packed(packed):
+  for run, found in read_packed(packed, with_margins=with_margins):
     path = packed.path_of(run)
     place = _Found(RunKey(packed.subset_ratio, run), path, True, share, False)
     read.append((place, _keep(found) if isinstance(found, RunOutcome) else skip(path, found)))

@@ -25,7 +25,7 @@ from beam_pipelines.storage.scores.index import stage_index
 from beam_pipelines.storage.scores.manifest import read_manifest, read_stub
 from beam_pipelines.storage.scores.publication import abandon, finish_publication
 from beam_pipelines.storage.scores.staging import ANY, Staging, discard_left_over
-from beam_pipelines.storage.scores.tables import SCORE_TABLES
+from beam_pipelines.storage.scores.tables import TABLE_NAMES
 from beam_pipelines.transforms.read_outcomes import (
   OUTCOMES,
   SKIPPED,
@@ -33,7 +33,7 @@ from beam_pipelines.transforms.read_outcomes import (
   ReadScoredOutcomes,
 )
 from beam_pipelines.transforms.score_outcomes import ScoreOutcomes
-from beam_pipelines.transforms.select_pairs import PairSelection
+from estimators.outcome_kinds import CORRECT, MARGIN
 from files.errors import UsageError
 from image_datasets import describe_specs
 
@@ -72,7 +72,7 @@ def run(argv: Sequence[str]) -> int:
 def _score(args: argparse.Namespace, scoring: Scoring, job: Job, accelerator: str | None) -> None:
   ratios = sorted({key.subset_ratio for key in scoring.listing.keys})
   asked = {"correctness": args.correctness, "index": args.dataset}
-  names = [name for name in SCORE_TABLES if asked.get(name, True)]
+  names = [name for name in TABLE_NAMES if asked.get(name, True)]
   with (
     _staged(scoring.staging, job),
     bigquery_target.into_bigquery(args, job, scoring.staging, names, ratios) as load,
@@ -119,7 +119,12 @@ def _source(
 ) -> contextlib.AbstractContextManager[beam.PTransform]:
   if scoring.evaluation is None:
     return contextlib.nullcontext(
-      ReadRecordedOutcomes(scoring.sizes, scoring.packed, exact=scoring.appended)
+      ReadRecordedOutcomes(
+        scoring.sizes,
+        scoring.packed,
+        exact=scoring.appended,
+        with_margins=scoring.selection.kind.is_soft,
+      )
     )
   return checkpoint_source.evaluating(
     scoring.evaluation, accelerator, options, len(scoring.unscored)
@@ -138,7 +143,6 @@ def _parser() -> command.Parser:
     "      --source=checkpoints --model=mlp\n\n"
     f"Data sets:\n{describe_specs()}",
   )
-  defaults = PairSelection()
   add = parser.add_argument
   add("--experiment", type=arguments.path, required=True, help="directory of runs")
   add("--scores", type=arguments.path, required=True, help="directory for the tables")
@@ -150,17 +154,23 @@ def _parser() -> command.Parser:
     help="where outcomes come from; checkpoints are evaluated and need --dataset and --model",
   )
   checkpoint_source.add_flags(parser)
+  arguments.add_outcome(parser)
   add(
     "--pairs",
     choices=("same_class", "all"),
     help="which pairs can be influence pairs (default: same_class with a data set, otherwise all)",
   )
-  add("--min_influence", type=float, default=defaults.min_influence, help="of a selected pair")
+  add(
+    "--min_influence",
+    type=float,
+    help=f"of a selected pair, in the unit of outcomes (default: {CORRECT.min_influence}, of "
+    f"margins {MARGIN.min_influence})",
+  )
   add(
     "--min_memorization",
     type=float,
-    default=defaults.min_memorization,
-    help="of the training example of a selected pair",
+    help="of the training example of a selected pair, likewise (default: "
+    f"{CORRECT.min_memorization}, of margins {MARGIN.min_memorization})",
   )
   add("--top_k", type=int, help="keep a pair only if among the k largest of either example")
   add("--dense", action="store_true", help="also write the influence of all pairs, as Zarr")

@@ -41,9 +41,44 @@ class InOutCounts:
     )
 
   def __getitem__(self, index: np.ndarray | slice) -> Self:
-    return type(self)(
-      self.runs_in[index], self.runs_out[index], self.correct_in[index], self.correct_out[index]
-    )
+    return type(self)(*(column[index] for column in vars(self).values()))
+
+  @property
+  def mean_in(self) -> np.ndarray:
+    """Accuracy of `runs_in`, float64 [...]; NaN where there is no run."""
+    return accuracy(self.correct_in, self.runs_in)
+
+  @property
+  def mean_out(self) -> np.ndarray:
+    """Accuracy of `runs_out`, likewise."""
+    return accuracy(self.correct_out, self.runs_out)
+
+  @property
+  def squared_error_in(self) -> np.ndarray:
+    """Squared standard error of `mean_in`, float64 [...], never 0.
+
+    After one success and one failure are added, p = (x + 1) / (n + 2), it is p (1 - p) / (n + 2)
+    (Agresti & Caffo 2000, The American Statistician 54(4)).
+    """
+    return _adjusted_variance(self.correct_in, self.runs_in)
+
+  @property
+  def squared_error_out(self) -> np.ndarray:
+    """That of `mean_out`."""
+    return _adjusted_variance(self.correct_out, self.runs_out)
+
+
+def accuracy(correct: np.ndarray, runs: np.ndarray) -> np.ndarray:
+  """Returns correct / runs in float64, NaN where there is no run."""
+  undefined = np.full(np.broadcast_shapes(np.shape(correct), np.shape(runs)), np.nan)
+  return np.divide(correct, runs, out=undefined, where=np.asarray(runs) > 0)
+
+
+def _adjusted_variance(correct: np.ndarray, runs: np.ndarray) -> np.ndarray:
+  """Returns the variance of a proportion after one success and one failure are added."""
+  adjusted_runs = runs + 2.0
+  proportion = (correct + 1.0) / adjusted_runs
+  return proportion * (1 - proportion) / adjusted_runs
 
 
 def count_outcomes(

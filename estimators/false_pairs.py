@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 
-from estimators.kernels.tails import sum_tails
-from estimators.thresholds import least_lead
+from estimators.kernels.tails import sum_normal_tails, sum_tails
+from estimators.selection import check_selection_labels
+from estimators.thresholds import check_threshold, least_lead
 
 
 def expected_false_pairs(
@@ -42,10 +43,9 @@ def expected_false_pairs(
   """
   if not math.isfinite(min_influence):
     raise ValueError(f"min_influence is {min_influence}: pass a finite number")
-  if (train_labels is None) != (test_labels is None):
-    raise ValueError("only one of train_labels and test_labels is given: pass both or neither")
-  if train_labels is None or test_labels is None:
-    train_labels, test_labels = np.zeros(len(runs_in), int), np.zeros(len(correct), int)
+  train_labels, test_labels = check_selection_labels(
+    train_labels, test_labels, len(runs_in), len(correct)
+  )
   log_factorial = np.array([math.lgamma(n + 1) for n in range(runs + 1)])
   defined = (runs_in > 0) & (runs_in < runs)
   of_train = _tally(train_labels[defined], runs_in[defined])
@@ -55,6 +55,51 @@ def expected_false_pairs(
     seen, trains = of_train[label]
     least = least_lead(seen, runs - seen, min_influence)
     expected += sum_tails(seen, trains, least, *of_test[label], runs, log_factorial)
+  return expected
+
+
+def expected_soft_false_pairs(
+  runs_in: np.ndarray,
+  test_values: np.ndarray,
+  runs: int,
+  min_influence: float,
+  *,
+  train_labels: np.ndarray | None = None,
+  test_labels: np.ndarray | None = None,
+) -> float:
+  """Returns the expected number of selected pairs under no influence, of outcomes that are reals.
+
+  Without influence, the runs that saw training example i are any runs_in[i] of the runs. The
+  difference in means then has mean 0 and variance S² (1 / runs_in + 1 / runs_out), S² being the
+  variance of the outcomes over all runs with n - 1 in the denominator (Neyman 1923, in translation
+  Statistical Science 5(4), 1990). The result is the sum over pairs of the probability that a normal
+  variable of that variance reaches the threshold. Far out in the tail, of few runs or of outcomes
+  with heavy tails, it is no more than an estimate.
+
+  Args:
+    runs_in: as for `expected_false_pairs`.
+    test_values: float32 [test, runs], the outcome of each run.
+    runs: number of runs.
+    min_influence: least influence of a selected pair, in the unit of the outcomes.
+    train_labels: as for `expected_false_pairs`.
+    test_labels: likewise.
+
+  Raises:
+    ValueError: as for `expected_false_pairs`.
+  """
+  check_threshold(min_influence)
+  train_labels, test_labels = check_selection_labels(
+    train_labels, test_labels, len(runs_in), len(test_values)
+  )
+  defined = (runs_in > 0) & (runs_in < runs)
+  of_train = _tally(train_labels[defined], runs_in[defined])
+  if not of_train:
+    return 0.0
+  deviations = test_values.std(axis=1, ddof=1, dtype=np.float64)
+  expected = 0.0
+  for label, (seen, trains) in of_train.items():
+    spread = deviations[test_labels == label]
+    expected += sum_normal_tails(seen, trains, spread, runs, min_influence)
   return expected
 
 

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 
 from estimators.counts import InOutCounts
-from estimators.scores import score
+from estimators.scores import InOutStatistics, score
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -17,23 +17,23 @@ class InfluencePairs:
   Attributes:
     train_example: int64 [pairs].
     test_example: int64 [pairs].
-    counts: counts of shape [pairs], the outcomes being those on the test example.
+    statistics: of shape [pairs], the outcomes being those on the test example.
   """
 
   train_example: np.ndarray
   test_example: np.ndarray
-  counts: InOutCounts
+  statistics: InOutStatistics
 
   def __len__(self) -> int:
     return len(self.train_example)
 
   def __getitem__(self, index: np.ndarray | slice) -> Self:
-    return type(self)(self.train_example[index], self.test_example[index], self.counts[index])
+    return type(self)(self.train_example[index], self.test_example[index], self.statistics[index])
 
   @property
   def influence(self) -> np.ndarray:
     """The pairs' influence, float64 [pairs]."""
-    return score(self.counts)
+    return score(self.statistics)
 
 
 def keep_top_k(pairs: InfluencePairs, top_k: int) -> InfluencePairs:
@@ -59,7 +59,7 @@ def merge_pairs(blocks: Sequence[InfluencePairs], top_k: int | None = None) -> I
   the order or nesting of the merges.
 
   Args:
-    blocks: pairs selected under the same thresholds.
+    blocks: pairs selected under the same thresholds, of statistics of one kind.
     top_k: keep the pairs that `keep_top_k` keeps. None: all.
 
   Raises:
@@ -68,15 +68,10 @@ def merge_pairs(blocks: Sequence[InfluencePairs], top_k: int | None = None) -> I
   train = np.concatenate([np.zeros(0, np.int64), *(block.train_example for block in blocks)])
   test = np.concatenate([np.zeros(0, np.int64), *(block.test_example for block in blocks)])
   order = np.lexsort((test, train))
-  counts = InOutCounts(
-    *(
-      np.concatenate(
-        [np.zeros(0, np.int32), *(getattr(block.counts, field.name) for block in blocks)]
-      )[order]
-      for field in dataclasses.fields(InOutCounts)
-    )
-  )
-  pairs = InfluencePairs(train[order], test[order], counts)
+  statistics = [block.statistics for block in blocks] or [InOutCounts(*np.zeros((4, 0), np.int32))]
+  columns = zip(*(vars(each).values() for each in statistics), strict=True)
+  merged = type(statistics[0])(*(np.concatenate(column)[order] for column in columns))
+  pairs = InfluencePairs(train[order], test[order], merged)
   twice = (np.diff(pairs.train_example) == 0) & (np.diff(pairs.test_example) == 0)
   if twice.any():
     at = int(np.argmax(twice))

@@ -2,13 +2,27 @@
 
 import dataclasses
 import math
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 
 from estimators.counts import count_outcomes
 from estimators.pairs import InfluencePairs
-from estimators.scores import score
+from estimators.scores import InOutStatistics, score
+
+
+class Measure(Protocol):
+  """Takes the statistics of outcomes: `count_outcomes` of bits, `measure_outcomes` of reals."""
+
+  def __call__(
+    self,
+    member_bits: np.ndarray,
+    outcomes: np.ndarray,
+    runs: int,
+    run_mask: np.ndarray | None = None,
+    /,
+  ) -> InOutStatistics:
+    """Returns those of each example."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,23 +107,25 @@ def split_halves(runs: int, seed: int, used: int | None = None) -> tuple[np.ndar
 
 def split_half_moments(
   member_bits: np.ndarray,
-  correct_bits: np.ndarray,
+  outcomes: np.ndarray,
   runs: int,
   halves: tuple[np.ndarray, np.ndarray],
+  measure: Measure = count_outcomes,
 ) -> Moments:
   """Compares the memorization that each half of the runs gives the same examples.
 
   Args:
     member_bits: uint64 [examples, words], run-packed: the run was trained on the example.
-    correct_bits: uint64 [examples, words], run-packed: the run classifies it correctly.
+    outcomes: of each run on each example, as `measure` takes them.
     runs: number of runs in the bits.
     halves: from `split_halves`.
+    measure: takes the statistics of the outcomes.
 
   Returns:
     Moments over the examples at which both are defined; `correlation` is the split-half
     correlation. Moments of disjoint blocks of examples add up.
   """
-  first, second = (score(count_outcomes(member_bits, correct_bits, runs, half)) for half in halves)
+  first, second = (score(measure(member_bits, outcomes, runs, half)) for half in halves)
   return Moments.of(first, second)
 
 
@@ -120,7 +136,12 @@ def curve_runs(runs: int, points: int = 8) -> tuple[int, ...]:
 
 
 def reliability_curve(
-  member_bits: np.ndarray, correct_bits: np.ndarray, runs: int, seed: int, points: int = 8
+  member_bits: np.ndarray,
+  outcomes: np.ndarray,
+  runs: int,
+  seed: int,
+  points: int = 8,
+  measure: Measure = count_outcomes,
 ) -> tuple[Moments, ...]:
   """Compares memorization between halves at growing numbers of runs.
 
@@ -129,7 +150,7 @@ def reliability_curve(
     the smaller. Blocks of examples add up, point by point.
   """
   return tuple(
-    split_half_moments(member_bits, correct_bits, runs, split_halves(runs, seed, used))
+    split_half_moments(member_bits, outcomes, runs, split_halves(runs, seed, used), measure)
     for used in curve_runs(runs, points)
   )
 

@@ -111,8 +111,7 @@ def select_in_halves(
   Raises:
     ValueError: as for `select_pairs`, or a run is in no half or in both.
   """
-  if len(halves[0]) != len(halves[1]) or not (halves[0] ^ halves[1]).all():
-    raise ValueError("halves do not part the runs: each run must be in one of them")
+  check_halves(halves)
   _check_bits(member_bits, test_bits, len(halves[0]))
   parts = [
     _Part(keep_runs(member_bits, half), keep_runs(test_bits, half), int(np.count_nonzero(half)))
@@ -143,14 +142,9 @@ def _select(
 ) -> list[InfluencePairs]:
   """Selects by all runs and, if they come in two parts, by the first and by the second."""
   train, test = len(parts[0].member_bits), len(parts[0].test_bits)
-  _check_length("train_labels", train_labels, train)
-  _check_length("test_labels", test_labels, test)
-  if (train_labels is None) != (test_labels is None):
-    raise ValueError("only one of train_labels and test_labels is given: pass both or neither")
+  train_labels, test_labels = check_selection_labels(train_labels, test_labels, train, test)
   if not math.isfinite(min_influence):
     raise ValueError(f"min_influence is {min_influence}: pass a finite number; -1 selects all")
-  if train_labels is None or test_labels is None:
-    train_labels, test_labels = np.zeros(train, np.int64), np.zeros(test, np.int64)
 
   runs = _with_sum([np.array(part.runs) for part in parts])
   runs_in = _with_sum([popcount(part.member_bits) for part in parts])
@@ -158,7 +152,7 @@ def _select(
   test_side, classes = lay_out_tests([part.test_bits for part in parts], correct, test_labels)
   considered = (runs_in > 0) & (runs_in < runs[:, None]) & np.isin(train_labels, classes)
   for some, each in zip(considered, eligible, strict=True):
-    _check_length("eligible", each, train)
+    check_length("eligible", each, train)
     if each is not None:
       some &= each
   train_side = TrainSide(
@@ -192,7 +186,7 @@ def _select(
     )
     return pairs if top_k is None else keep_top_k(pairs, top_k)
 
-  return _merge(map_rows(select, len(rows), threads), len(runs), top_k)
+  return merge_selected(map_rows(select, len(rows), threads), len(runs), top_k)
 
 
 def _with_sum(values: Sequence[np.ndarray]) -> np.ndarray:
@@ -200,7 +194,7 @@ def _with_sum(values: Sequence[np.ndarray]) -> np.ndarray:
   return np.stack(values if len(values) == 1 else [sum(values), *values])
 
 
-def _merge(
+def merge_selected(
   blocks: Iterable[list[InfluencePairs]], sets: int, top_k: int | None
 ) -> list[InfluencePairs]:
   """Merges each set's pairs as they come; with `top_k`, cuts them whenever many are held."""
@@ -220,7 +214,30 @@ def _check_bits(member_bits: np.ndarray, test_bits: np.ndarray, runs: int) -> No
   check_bits("test_bits", test_bits, runs)
 
 
-def _check_length(name: str, values: np.ndarray | None, examples: int) -> None:
+def check_halves(halves: tuple[np.ndarray, np.ndarray]) -> None:
+  """Raises ValueError unless each run is in one of two halves, bool [runs] each."""
+  if len(halves[0]) != len(halves[1]) or not (halves[0] ^ halves[1]).all():
+    raise ValueError("halves do not part the runs: each run must be in one of them")
+
+
+def check_selection_labels(
+  train_labels: np.ndarray | None, test_labels: np.ndarray | None, train: int, test: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns labels for so many training and test examples; without any, all are of one class.
+
+  Raises:
+    ValueError: only one side has labels, or not one for each example.
+  """
+  check_length("train_labels", train_labels, train)
+  check_length("test_labels", test_labels, test)
+  if (train_labels is None) != (test_labels is None):
+    raise ValueError("only one of train_labels and test_labels is given: pass both or neither")
+  if train_labels is None or test_labels is None:
+    return np.zeros(train, np.int64), np.zeros(test, np.int64)
+  return train_labels, test_labels
+
+
+def check_length(name: str, values: np.ndarray | None, examples: int) -> None:
   """Raises ValueError, naming the argument, unless it is None or has one value per example."""
   if values is not None and values.shape != (examples,):
     raise ValueError(

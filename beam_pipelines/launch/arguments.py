@@ -7,6 +7,7 @@ import os
 import re
 
 from beam_pipelines.storage.scores import bigquery
+from estimators.outcome_kinds import CORRECT, OUTCOME_KINDS
 from files.printable import printable
 
 DEFAULT_RATIO = "0.7"
@@ -18,6 +19,17 @@ def add_dataset(parser: argparse.ArgumentParser, what: str, *, required: bool = 
   """Adds the flags that name a data set; its kinds belong into the parser's epilog."""
   parser.add_argument("--dataset", type=dataset, required=required, help=f"{what}; see below")
   parser.add_argument("--data_dir", type=os.path.expanduser, help="where tfds: data sets lie")
+
+
+def add_outcome(parser: argparse.ArgumentParser) -> None:
+  """Adds the flag that says what is scored of each run and example."""
+  parser.add_argument(
+    "--outcome",
+    choices=OUTCOME_KINDS,
+    default=CORRECT.name,
+    help="what is scored: whether an example is classified correctly, the probability of its "
+    "label, or the margin, its log-odds",
+  )
 
 
 def dataset(text: str) -> str:

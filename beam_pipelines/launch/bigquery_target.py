@@ -48,7 +48,7 @@ def into_bigquery(
   What is staged for it is gone afterwards, unless the job that loads it may still run.
 
   Args:
-    args: those of `add_flags`, `--experiment` and `--append`.
+    args: those of `add_flags`, `--experiment`, `--outcome` and `--append`.
     job: the pipeline that the transform becomes a part of.
     staging: where the same tables are staged as Parquet.
     names: the score tables that the job writes.
@@ -75,7 +75,7 @@ def into_bigquery(
     raise UsageError(f"--bigquery: {error}") from error
   temporary = _temporary(job.options, staging)
   tables = BigQueryTables(
-    args.bigquery, args.experiment, staging.job, tuple(names), args.bigquery_write
+    args.bigquery, args.experiment, staging.job, tuple(names), args.bigquery_write, args.outcome
   )
   tables.stage()
   try:

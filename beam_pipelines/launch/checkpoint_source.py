@@ -96,8 +96,15 @@ def scratch_directory(options: PipelineOptions) -> Iterator[str]:
     files.delete_directory(directory)
 
 
-def asked_evaluation(args: argparse.Namespace, dataset: Dataset | None) -> Evaluation:
+def asked_evaluation(
+  args: argparse.Namespace, dataset: Dataset | None, *, with_margins: bool = False
+) -> Evaluation:
   """Returns the evaluation that the flags ask for.
+
+  Args:
+    args: those of `add_flags` and of the data set.
+    dataset: the data set, if there is one.
+    with_margins: whether margins are needed, too.
 
   Raises:
     UsageError: there is no data set or architecture, or they do not go together.
@@ -118,6 +125,7 @@ def asked_evaluation(args: argparse.Namespace, dataset: Dataset | None) -> Evalu
     args.batch_size,
     args.checkpoint,
     resident=_resident(args, dataset),
+    margins=with_margins,
   )
 
 

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import datetime
 import importlib.metadata
+import math
 import platform
 import uuid
 from collections import Counter
@@ -39,6 +40,7 @@ from beam_pipelines.storage.scores.staging import Staging
 from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.pack_runs import choose_block_size
 from beam_pipelines.transforms.select_pairs import PairSelection
+from estimators.outcome_kinds import OUTCOME_KINDS
 from files.errors import UsageError
 from image_datasets import Dataset
 
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 _VERSIONS = ("heldout", "apache-beam", "numpy", "numba", "pyarrow", "tensorflow")
 
 _KEPT_OPTIONS = (
+  "outcome",
   "precision",
   "xla",
   "batch_size",
@@ -126,7 +129,9 @@ def plan_scoring(args: argparse.Namespace) -> Scoring:
   dataset = datasets.asked_dataset(args)
   evaluation = None
   if args.source == "checkpoints":
-    evaluation = checkpoint_source.asked_evaluation(args, dataset)
+    evaluation = checkpoint_source.asked_evaluation(
+      args, dataset, with_margins=selection.kind.is_soft
+    )
   listing = require_runs(args.experiment)
   scored: set[RunKey] = set()
   parts: tuple[StoredPart, ...] = ()
@@ -162,7 +167,11 @@ def plan_scoring(args: argparse.Namespace) -> Scoring:
     bool(parts),
     dataset,
     choose_block_size(
-      args.worker_memory, most_runs, _num_test(sizes, unscored, packed), args.dense
+      args.worker_memory,
+      most_runs,
+      _num_test(sizes, unscored, packed),
+      args.dense,
+      selection.kind,
     ),
     evaluation,
     warnings=dataset.warnings if dataset else (),
@@ -196,6 +205,7 @@ def _check_appendable(former: Manifest, request: Request) -> None:
     UsageError: they are not.
   """
   for name, was, now in (
+    ("outcome", former.options.outcome, request.options.outcome),
     ("source", former.source, request.source),
     ("dataset", former.dataset, request.dataset),
     ("model", former.model, request.model),
@@ -233,10 +243,16 @@ def _selection(args: argparse.Namespace) -> PairSelection:
     raise UsageError("--pairs=same_class needs labels: give --dataset, or use --pairs=all")
   if args.top_k is not None and args.top_k < 1:
     raise UsageError(f"--top_k={args.top_k}: at least one pair is kept per example")
+  kind = OUTCOME_KINDS[args.outcome]
+  least = {}
   for name in ("min_influence", "min_memorization"):
-    if not -1 <= getattr(args, name) <= 1:
-      raise UsageError(f"--{name}={getattr(args, name)}: scores lie between -1 and 1")
-  return PairSelection(args.min_influence, args.min_memorization, pairs == "same_class", args.top_k)
+    asked = getattr(args, name)
+    least[name] = getattr(kind, name) if asked is None else asked
+    if not math.isfinite(least[name]):
+      raise UsageError(f"--{name}={asked}: a threshold is a finite number")
+    if not kind.bounds[0] <= least[name] <= kind.bounds[1]:
+      raise UsageError(f"--{name}={asked}: scores lie between -1 and 1")
+  return PairSelection(**least, same_class=pairs == "same_class", top_k=args.top_k, kind=kind)
 
 
 def _labels(dataset: Dataset | None) -> Labels:

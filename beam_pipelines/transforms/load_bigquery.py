@@ -47,7 +47,7 @@ class LoadBigQuery(beam.PTransform):
   ) -> tuple[beam.PCollection[Any], beam.PCollection[Any]]:
     write = WriteToBigQuery(
       self.tables.staged(name),
-      schema=bigquery.schema_resource(name),
+      schema=bigquery.schema_resource(name, self.tables.outcome),
       method=WriteToBigQuery.Method.FILE_LOADS,
       create_disposition=BigQueryDisposition.CREATE_NEVER,
       write_disposition=BigQueryDisposition.WRITE_TRUNCATE,  # a repeated load loads nothing twice

@@ -22,8 +22,6 @@ from beam_pipelines.transforms.pack_runs import (
 )
 from beam_pipelines.transforms.select_pairs import HALVES, HALVES_SEED, PairSelection
 from estimators.bits import popcount
-from estimators.counts import count_outcomes
-from estimators.false_pairs import expected_false_pairs
 from estimators.pairs import merge_pairs
 from estimators.reliability import (
   Moments,
@@ -55,9 +53,7 @@ class MeasureReliability(beam.PTransform):
 
   def expand(self, packed: dict[str, beam.PCollection]) -> beam.PCollection[RatioSummary]:
     """Compares in each block, then adds up."""
-    blocks = packed[TRAIN_BLOCKS] | "Compare halves" >> beam.Map(
-      _compare_block, self.selection.min_memorization
-    )
+    blocks = packed[TRAIN_BLOCKS] | "Compare halves" >> beam.Map(_compare_block, self.selection)
     return (
       {_BLOCKS: blocks, HALVES: self.halves}
       | "Gather blocks" >> beam.CoGroupByKey()
@@ -78,18 +74,20 @@ class _BlockReliability:
 
 
 def _compare_block(
-  keyed: tuple[BlockKey, PackedTrainBlock], min_memorization: float
+  keyed: tuple[BlockKey, PackedTrainBlock], selection: PairSelection
 ) -> tuple[float, _BlockReliability]:
   (subset_ratio, start), block = keyed
   runs = len(block.runs)
-  if block.correct is None:  # then influence alone selects
+  measure = selection.kind.measure
+  if not block.recorded:  # then influence alone selects
     curve = tuple(Moments() for _ in curve_runs(runs))
     runs_in = popcount(block.member)
     eligible = np.arange(len(runs_in))
   else:
-    curve = reliability_curve(block.member, block.correct, runs, HALVES_SEED)
-    counts = count_outcomes(block.member, block.correct, runs)
-    runs_in, eligible = counts.runs_in, np.flatnonzero(reaches(counts, min_memorization))
+    curve = reliability_curve(block.member, block.outcomes, runs, HALVES_SEED, measure=measure)
+    statistics = measure(block.member, block.outcomes, runs)
+    runs_in = statistics.runs_in
+    eligible = np.flatnonzero(reaches(statistics, selection.min_memorization))
   return subset_ratio, _BlockReliability(start, runs, curve, start + eligible, runs_in[eligible])
 
 
@@ -126,10 +124,10 @@ def _false_pairs(
 ) -> float:
   """Counts over all blocks at once, because the examples of all have the same few runs_in."""
   eligible = np.concatenate([block.eligible for block in blocks])
-  tested = np.arange(len(test_set.correct))  # none where that was not recorded
-  return expected_false_pairs(
+  tested = np.arange(len(test_set.outcomes))  # none where that was not recorded
+  return selection.kind.expected_false_pairs(
     np.concatenate([block.runs_in for block in blocks]),
-    popcount(test_set.correct),
+    test_set.outcomes,
     blocks[0].runs,
     selection.min_influence,
     train_labels=labels.of_train(eligible) if selection.same_class else None,

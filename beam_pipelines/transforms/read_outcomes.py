@@ -45,11 +45,13 @@ class ReadRecordedOutcomes(beam.PTransform):
     packed: packed runs to be read as well.
     exact: whether runs must have just these `sizes`; otherwise, where there are packed ones, all
       may lack the outcomes of one side.
+    with_margins: whether outcomes have margins, too: a run that records none is skipped.
   """
 
   sizes: SetSizes | None = None
   packed: tuple[PackedRuns, ...] = ()
   exact: bool = False
+  with_margins: bool = False
 
   def expand(self, runs: beam.PCollection[RunDirectory]) -> dict[str, beam.PCollection]:
     """Reads, then sets aside the runs whose sizes are not the others'."""
@@ -57,7 +59,7 @@ class ReadRecordedOutcomes(beam.PTransform):
       runs
       | "Batch"
       >> beam.BatchElements(min_batch_size=_RUNS_PER_BATCH, max_batch_size=_RUNS_PER_BATCH)
-      | "Read" >> beam.FlatMap(_read).with_outputs(SKIPPED, main=OUTCOMES)
+      | "Read" >> beam.FlatMap(_read, self.with_margins).with_outputs(SKIPPED, main=OUTCOMES)
     )
     read = {OUTCOMES: read[OUTCOMES], SKIPPED: read[SKIPPED]}
     if self.packed:
@@ -85,7 +87,8 @@ class ReadRecordedOutcomes(beam.PTransform):
       pipeline
       | "Packed runs" >> beam.Create(self.packed, reshuffle=False)
       | "One worker per part" >> beam.Reshuffle()
-      | "Read packed" >> beam.FlatMap(_read_packed).with_outputs(SKIPPED, main=OUTCOMES)
+      | "Read packed"
+      >> beam.FlatMap(_read_packed, self.with_margins).with_outputs(SKIPPED, main=OUTCOMES)
     )
     return {
       name: (collection, packed[name]) | f"Unpacked and packed {name}" >> beam.Flatten()
@@ -121,18 +124,22 @@ def common_sizes(gathered: beam.PCollection[list[RunOutcome]]) -> beam.PCollecti
   )
 
 
-def _read(runs: Sequence[RunDirectory]) -> Iterator[tuple[str, RunOutcome] | TaggedOutput]:
+def _read(
+  runs: Sequence[RunDirectory], with_margins: bool
+) -> Iterator[tuple[str, RunOutcome] | TaggedOutput]:
   for run, fetched in fetch_many(runs):
     try:
       if isinstance(fetched, UnusableRunError):
         raise fetched
-      yield run.path, read_outcome(run, fetched)
+      yield run.path, read_outcome(run, fetched, with_margins=with_margins)
     except UnusableRunError as error:
       yield TaggedOutput(SKIPPED, skip(run.path, error))
 
 
-def _read_packed(packed: PackedRuns) -> Iterator[tuple[str, RunOutcome] | TaggedOutput]:
-  for run, found in read_packed(packed):
+def _read_packed(
+  packed: PackedRuns, with_margins: bool
+) -> Iterator[tuple[str, RunOutcome] | TaggedOutput]:
+  for run, found in read_packed(packed, with_margins=with_margins):
     path = packed.path_of(run)
     if isinstance(found, UnusableRunError):
       yield TaggedOutput(SKIPPED, skip(path, found))

@@ -12,10 +12,10 @@ from beam_pipelines.storage.runs.judgement import SetSizes
 from beam_pipelines.storage.scores.index import split_of
 from beam_pipelines.storage.scores.manifest import Manifest, Request, StoredPart
 from beam_pipelines.storage.scores.staging import Staging
-from beam_pipelines.transforms.count_outcomes import CountOutcomes
 from beam_pipelines.transforms.find_misreadings import FindMisreadings
 from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.load_bigquery import LoadBigQuery
+from beam_pipelines.transforms.measure_outcomes import MeasureOutcomes
 from beam_pipelines.transforms.measure_reliability import MeasureReliability
 from beam_pipelines.transforms.pack_runs import TRAIN_BLOCKS, PackRuns
 from beam_pipelines.transforms.publish_scores import PublishScores
@@ -46,7 +46,7 @@ class ScoreOutcomes(beam.PTransform):
     staging: where the tables are staged.
     request: what is asked for; its options say which tables.
     runs_listed: how many inputs there are, to be used or skipped.
-    selection: which influence pairs to keep.
+    selection: which influence pairs to keep, and what outcomes are.
     labels: classes of the examples.
     block_size: training examples per block, a multiple of 8.
     index: the parts of the table `index`, which are staged already.
@@ -70,21 +70,22 @@ class ScoreOutcomes(beam.PTransform):
     labels = outcomes.pipeline | "Labels" >> beam.Create([self.labels])
     gathered = outcomes | "Gather neighbours" >> GatherNeighbours()
     sizes = common_sizes(gathered)
-    packed = outcomes | "Pack runs" >> PackRuns(self.block_size)
-    counts = packed[TRAIN_BLOCKS] | "Count outcomes" >> CountOutcomes()
+    kind = self.selection.kind
+    packed = outcomes | "Pack runs" >> PackRuns(self.block_size, kind)
+    measured = packed[TRAIN_BLOCKS] | "Measure outcomes" >> MeasureOutcomes(kind)
     selected = packed | "Select pairs" >> SelectPairs(self.selection, labels)
     parts = [
-      counts | "Examples" >> TabulateExamples(labels),
-      counts | "C-scores" >> TabulateCScores(labels),
-      selected[PAIRS] | "Influence" >> TabulatePairs(labels),
+      measured | "Examples" >> TabulateExamples(labels, kind),
+      measured | "C-scores" >> TabulateCScores(labels, kind),
+      selected[PAIRS] | "Influence" >> TabulatePairs(labels, kind),
       selected[PAIRS] | "Influence per example" >> SummarizeInfluence(sizes, labels),
       gathered | "Runs scored" >> TabulateRuns(),
-      gathered | "Outcomes" >> TabulateOutcomes(),
+      gathered | "Outcomes" >> TabulateOutcomes(kind),
       skipped | "Inputs skipped" >> TabulateSkipped(),
     ]
     if self.request.options.correctness:
       each = gathered | "Each run" >> beam.FlatMap(lambda group: group)
-      parts.append(each | "Correctness" >> TabulateCorrectness())
+      parts.append(each | "Correctness" >> TabulateCorrectness(kind))
     staged = [
       outcomes.pipeline
       | "Index" >> beam.Create(self.index)
@@ -92,7 +93,7 @@ class ScoreOutcomes(beam.PTransform):
       parts | "All parts" >> beam.Flatten() | "Stage" >> StageParts(self.staging),
     ]
     if self.request.options.dense:
-      stage_dense = StageDenseInfluence(self.staging, sizes, self.block_size)
+      stage_dense = StageDenseInfluence(self.staging, sizes, self.block_size, kind)
       staged.extend(packed | "Dense influence" >> stage_dense)
     all_staged = staged | "All staged" >> beam.Flatten()
     loads = all_staged | "Load BigQuery" >> self.load if self.load else None

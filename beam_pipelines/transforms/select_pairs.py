@@ -18,11 +18,11 @@ from beam_pipelines.transforms.pack_runs import (
   PackedTestSet,
   PackedTrainBlock,
 )
-from estimators.counts import count_outcomes
+from estimators.outcome_kinds import CORRECT, OutcomeKind
 from estimators.pairs import InfluencePairs, merge_pairs
 from estimators.reliability import PairOverlap, split_halves
 from estimators.scores import score
-from estimators.selection import HalvesPairs, select_in_halves
+from estimators.selection import HalvesPairs
 from estimators.thresholds import reaches
 
 PAIRS = "pairs"
@@ -36,9 +36,8 @@ HALVES_SEED = 0
 class PairSelection:
   """Which pairs of a training and a test example are selected.
 
-  The defaults are those of Feldman & Zhang 2020 (arXiv 2008.03703, section 3.2).
-
-  Both thresholds are decimal numbers, and a score that equals one passes: see `reaches`.
+  Both thresholds are decimal numbers in the unit of the outcomes, and a score that equals one
+  passes: see `reaches`.
 
   Attributes:
     min_influence: least influence of a pair.
@@ -46,12 +45,14 @@ class PairSelection:
     same_class: whether both must be of the same class.
     top_k: of the pairs that pass, keep those among the k largest of their training or test
       example; None: all.
+    kind: what outcomes are.
   """
 
-  min_influence: float = 0.15
-  min_memorization: float = 0.25
+  min_influence: float = CORRECT.min_influence
+  min_memorization: float = CORRECT.min_memorization
   same_class: bool = True
   top_k: int | None = None
+  kind: OutcomeKind = CORRECT
 
   def select(
     self, start: int, block: PackedTrainBlock, test_set: PackedTestSet, labels: Labels
@@ -67,10 +68,10 @@ class PairSelection:
     halves = split_halves(runs, HALVES_SEED)
     of_examples = self._judge(block, halves)
     examples = np.arange(start, start + len(block.member))
-    tested = np.arange(len(test_set.correct))  # none where that was not recorded
-    selected = select_in_halves(
+    tested = np.arange(len(test_set.outcomes))  # none where that was not recorded
+    selected = self.kind.select_in_halves(
       block.member,
-      test_set.correct,
+      test_set.outcomes,
       halves,
       self.min_influence,
       train_labels=labels.of_train(examples) if self.same_class else None,
@@ -85,14 +86,15 @@ class PairSelection:
   def _judge(
     self, block: PackedTrainBlock, halves: tuple[np.ndarray, np.ndarray]
   ) -> _JudgedExamples:
-    if block.correct is None:  # then influence alone selects
+    if not block.recorded:  # then influence alone selects
       every = np.ones(len(block.member), bool)
       return _JudgedExamples(np.full(len(every), np.nan), [every] * 3)
-    runs = len(block.runs)
-    first, second = (count_outcomes(block.member, block.correct, runs, half) for half in halves)
-    all_runs = first + second
-    eligible = [reaches(each, self.min_memorization) for each in (all_runs, first, second)]
-    return _JudgedExamples(score(all_runs), eligible)
+    statistics = [
+      self.kind.measure(block.member, block.outcomes, len(block.runs), some)
+      for some in (None, *halves)
+    ]
+    eligible = [reaches(each, self.min_memorization) for each in statistics]
+    return _JudgedExamples(score(statistics[0]), eligible)
 
 
 class _JudgedExamples(NamedTuple):
@@ -118,7 +120,8 @@ class SelectPairs(beam.PTransform):
   block, or with `top_k`, which needs all pairs of a test example together, per subset ratio) and
   `halves` (`(subset ratio, PairOverlap)` per block of the pairs that each half of the runs
   selects; with `top_k` both halves' `InfluencePairs` instead). The test set of a subset ratio is a
-  side input. Cost: one AND and popcount per 64 runs and pair that the selection may contain.
+  side input. Cost: one AND and popcount per 64 runs and pair that the selection may contain; of
+  reals, one addition per 4 runs.
 
   Args:
     selection: which pairs to keep.

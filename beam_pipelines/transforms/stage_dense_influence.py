@@ -21,7 +21,7 @@ from beam_pipelines.transforms.pack_runs import (
   PackedTestSet,
   PackedTrainBlock,
 )
-from estimators.influence import influence_block
+from estimators.outcome_kinds import CORRECT, OutcomeKind
 
 
 @dataclasses.dataclass
@@ -37,11 +37,13 @@ class StageDenseInfluence(beam.PTransform):
     staging: where to.
     sizes: a singleton `SetSizes`.
     block_size: that of `PackRuns`.
+    kind: what outcomes are.
   """
 
   staging: Staging
   sizes: beam.PCollection[SetSizes]
   block_size: int
+  kind: OutcomeKind = CORRECT
 
   def expand(
     self, packed: dict[str, beam.PCollection]
@@ -52,7 +54,7 @@ class StageDenseInfluence(beam.PTransform):
       _create, AsSingleton(self.sizes), group, self.block_size
     )
     filled = packed[TRAIN_BLOCKS] | "Fill rows" >> beam.FlatMap(
-      _fill, AsDict(packed[TEST_SETS]), AsList(created), group
+      _fill, AsDict(packed[TEST_SETS]), AsList(created), group, self.kind
     )
     return created, filled
 
@@ -70,8 +72,9 @@ def _fill(
   test_sets: Mapping[float, PackedTestSet],
   created: list[StoredPart],
   group: str,
+  kind: OutcomeKind,
 ) -> list[StoredPart]:
   """`created` is not read: it says that there is something to fill."""
   (subset_ratio, start), block = keyed
-  influence = influence_block(block.member, test_sets[subset_ratio].correct, len(block.runs))
+  influence = kind.influence_block(block.member, test_sets[subset_ratio].outcomes, len(block.runs))
   return dense.write_rows(group, subset_ratio, start, influence)

@@ -13,6 +13,7 @@ from beam_pipelines.transforms.pack_runs import BlockKey
 from beam_pipelines.transforms.select_pairs import MemorizedPairs
 from beam_pipelines.transforms.stage_parts import Part
 from beam_pipelines.transforms.tabulate_examples import part_name
+from estimators.outcome_kinds import CORRECT, OutcomeKind
 from estimators.scores import standard_error
 
 
@@ -24,31 +25,35 @@ class TabulatePairs(beam.PTransform):
 
   Args:
     labels: a singleton `Labels`.
+    kind: what outcomes are.
   """
 
   labels: beam.PCollection[Labels]
+  kind: OutcomeKind = CORRECT
 
   def expand(self, selected: beam.PCollection) -> beam.PCollection[Part]:
     """Scores the pairs."""
-    return selected | "Influence table" >> beam.Map(_influence_part, AsSingleton(self.labels))
+    return selected | "Influence table" >> beam.Map(
+      _influence_part, AsSingleton(self.labels), self.kind
+    )
 
 
-def _influence_part(keyed: tuple[BlockKey, MemorizedPairs], labels: Labels) -> Part:
+def _influence_part(
+  keyed: tuple[BlockKey, MemorizedPairs], labels: Labels, kind: OutcomeKind
+) -> Part:
   (subset_ratio, start), selected = keyed
   pairs = selected.pairs
   rows = make_table(
     "influence",
+    kind.name,
     subset_ratio=subset_ratio,
     train_example=pairs.train_example,
     test_example=pairs.test_example,
     train_label=labels.of_train(pairs.train_example),
     test_label=labels.of_test(pairs.test_example),
-    runs_in=pairs.counts.runs_in,
-    runs_out=pairs.counts.runs_out,
-    correct_in=pairs.counts.correct_in,
-    correct_out=pairs.counts.correct_out,
+    **vars(pairs.statistics),
     influence=pairs.influence,
-    influence_se=standard_error(pairs.counts),
+    influence_se=standard_error(pairs.statistics),
     memorization=selected.memorization,
   )
   return Part("influence", part_name(subset_ratio, start), rows)

@@ -14,10 +14,12 @@ import pyarrow as pa
 from beam_pipelines.storage.runs.experiment import Skipped
 from beam_pipelines.storage.runs.outcome import RunOutcome
 from beam_pipelines.storage.scores.outcomes_table import encode_outcomes
-from beam_pipelines.storage.scores.tables import SCORE_TABLES, make_table
+from beam_pipelines.storage.scores.tables import make_table, table_schema
 from beam_pipelines.transforms.stage_parts import Part
+from estimators.outcome_kinds import CORRECT, OutcomeKind
 
 _RUNS_PER_PART = 64
+_MARGIN_BYTES_PER_PART = 1 << 25
 
 
 @dataclasses.dataclass
@@ -56,7 +58,7 @@ class GatherNeighbours(beam.PTransform):
   """
 
   def expand(self, outcomes: beam.PCollection[RunOutcome]) -> beam.PCollection[list[RunOutcome]]:
-    """Groups up to 64 run ids."""
+    """Groups up to 64 run ids, fewer where their margins are many."""
     return (
       outcomes
       | "Key by neighbours" >> beam.Map(_key_by_neighbours)
@@ -67,20 +69,32 @@ class GatherNeighbours(beam.PTransform):
 
 @dataclasses.dataclass
 class TabulateOutcomes(beam.PTransform):
-  """Rows of the `outcomes` table. Input: the output of `GatherNeighbours`. Output: `Part`s."""
+  """Rows of the `outcomes` table. Input: the output of `GatherNeighbours`. Output: `Part`s.
+
+  Args:
+    kind: what is scored of the outcomes.
+  """
+
+  kind: OutcomeKind = CORRECT
 
   def expand(self, gathered: beam.PCollection[list[RunOutcome]]) -> beam.PCollection[Part]:
     """Encodes each group."""
-    return gathered | "Outcomes table" >> beam.Map(_outcomes_part)
+    return gathered | "Outcomes table" >> beam.Map(_outcomes_part, self.kind)
 
 
 @dataclasses.dataclass
 class TabulateCorrectness(beam.PTransform):
-  """Rows of the `correctness` table. Input: `RunOutcome`s. Output: a `Part` per run."""
+  """Rows of the `correctness` table. Input: `RunOutcome`s. Output: a `Part` per run.
+
+  Args:
+    kind: what is scored of the outcomes.
+  """
+
+  kind: OutcomeKind = CORRECT
 
   def expand(self, outcomes: beam.PCollection[RunOutcome]) -> beam.PCollection[Part]:
     """Unpacks each run."""
-    return outcomes | "Correctness table" >> beam.Map(_correctness_part)
+    return outcomes | "Correctness table" >> beam.Map(_correctness_part, self.kind)
 
 
 def _summarise(outcome: RunOutcome) -> dict[str, Any]:
@@ -99,26 +113,34 @@ def _runs_part(groups: Iterable[list[dict[str, Any]]]) -> Part:
   ordered = sorted(
     itertools.chain.from_iterable(groups), key=lambda row: (row["subset_ratio"], row["run"])
   )
-  return Part("runs", "all", pa.Table.from_pylist(ordered, schema=SCORE_TABLES["runs"]))
+  return Part("runs", "all", pa.Table.from_pylist(ordered, schema=table_schema("runs")))
 
 
 def _key_by_neighbours(outcome: RunOutcome) -> tuple[tuple[float, int], RunOutcome]:
-  first = outcome.key.run - outcome.key.run % _RUNS_PER_PART
+  margin_bytes = len(outcome.train_margin or b"") + len(outcome.test_margin or b"")
+  runs = max(1, min(_RUNS_PER_PART, _MARGIN_BYTES_PER_PART // max(margin_bytes, 1)))
+  first = outcome.key.run - outcome.key.run % runs
   return (outcome.key.subset_ratio, first), outcome
 
 
-def _outcomes_part(ordered: list[RunOutcome]) -> Part:
+def _outcomes_part(ordered: list[RunOutcome], kind: OutcomeKind) -> Part:
   (subset_ratio, first), _ = _key_by_neighbours(ordered[0])
-  return Part("outcomes", f"ratio-{subset_ratio}-runs-from-{first:06d}", encode_outcomes(ordered))
+  name = f"ratio-{subset_ratio}-runs-from-{first:06d}"
+  return Part("outcomes", name, encode_outcomes(ordered, kind))
 
 
-def _correctness_part(outcome: RunOutcome) -> Part:
+def _correctness_part(outcome: RunOutcome, kind: OutcomeKind) -> Part:
   in_subset, train_correct, test_correct = outcome.unpack()
   key = outcome.key
   common = {"subset_ratio": key.subset_ratio, "run": key.run}
+  train_margin, test_margin = (
+    ({"margin": of_set} for of_set in outcome.margins) if outcome.margins else ({}, {})
+  )
   train = make_table(
     "correctness",
+    kind.name,
     **common,
+    **train_margin,
     split="train",
     example=np.arange(len(train_correct)),  # none where they were not recorded
     in_subset=in_subset[: len(train_correct)],
@@ -126,7 +148,9 @@ def _correctness_part(outcome: RunOutcome) -> Part:
   )
   test = make_table(
     "correctness",
+    kind.name,
     **common,
+    **test_margin,
     split="test",
     example=np.arange(outcome.num_test),
     in_subset=False,
@@ -138,4 +162,4 @@ def _correctness_part(outcome: RunOutcome) -> Part:
 
 def _skipped_part(skipped: Iterable[Skipped]) -> Part:
   rows = [dataclasses.asdict(entry) for entry in sorted(skipped)]
-  return Part("skipped", "all", pa.Table.from_pylist(rows, schema=SCORE_TABLES["skipped"]))
+  return Part("skipped", "all", pa.Table.from_pylist(rows, schema=table_schema("skipped")))

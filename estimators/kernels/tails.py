@@ -1,4 +1,4 @@
-"""The compiled sum of hypergeometric tails over all pairs of a number of runs in and of correct."""
+"""The compiled sums of tails over all pairs of a number of runs in and of test examples."""
 
 import math
 
@@ -68,3 +68,29 @@ def _tail(seen: int, right: int, runs: int, least_lead: int, log_factorial: np.n
         term *= a * (unseen - right + a) / ((seen - a + 1) * (right - a + 1))
         a -= 1
   return probability if upwards else 1 - probability
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def sum_normal_tails(
+  runs_in: np.ndarray, trains: np.ndarray, deviations: np.ndarray, runs: int, threshold: float
+) -> float:
+  """Sums the normal probabilities of reaching the threshold without influence.
+
+  Args:
+    runs_in: int64 [kinds of training examples], as for `sum_tails`.
+    trains: int64 [kinds of training examples], as for `sum_tails`.
+    deviations: float64 [test], standard deviation of each test example's outcomes over all runs.
+    runs: number of runs.
+    threshold: least influence.
+  """
+  total = 0.0
+  for train in range(len(runs_in)):
+    unit = math.sqrt(1 / runs_in[train] + 1 / (runs - runs_in[train]))
+    of_tests = 0.0
+    for deviation in deviations:
+      if deviation > 0:
+        of_tests += 0.5 * math.erfc(threshold / (deviation * unit) / math.sqrt(2))
+      else:  # outcomes that do not vary have an influence of exactly 0
+        of_tests += threshold <= 0
+    total += trains[train] * of_tests
+  return total

@@ -1,7 +1,7 @@
-"""The two operations that Numba does not have, written in LLVM's vector and scalar types.
+"""The operations that Numba does not have, written in LLVM's vector and scalar types.
 
 Numba's on-disk cache looks at the file of the function it compiled: after a change here, touch
-influence_rows.py and select_rows.py.
+influence_rows.py, select_rows.py and sum_members.py.
 """
 
 from typing import Any
@@ -12,6 +12,7 @@ from numba.extending import intrinsic
 
 LANES = 8
 GROUP = 4
+VALUE_LANES = 32
 
 
 @intrinsic
@@ -80,6 +81,46 @@ def count_tile(
     return context.get_dummy_value()
 
   return types.void(group, tiles, tile, first, stop, counts, column), codegen
+
+
+@intrinsic
+def add_entries(typing_context: Any, tables: Any, word: Any, sums: Any, row: Any) -> Any:
+  """Adds to sums[row] the entries that a word chooses, one of each table, in order.
+
+  Table t is indexed by the bits 4 t to 4 t + 3 of the word.
+
+  Written in LLVM's vector types to keep the sums in registers, as `count_tile` does with counts.
+
+  Args:
+    typing_context: Numba's.
+    tables: float32 [16, 16, VALUE_LANES], table by table its entries.
+    word: uint64.
+    sums: float32 [rows, VALUE_LANES], read and written.
+    row: int64.
+  """
+
+  def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    tables, sums = (
+      context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 2)
+    )
+    word, row = arguments[1], arguments[3]
+    wide = ir.IntType(64)
+    lanes = ir.VectorType(ir.FloatType(), VALUE_LANES)
+
+    def at(data: Any, index: Any) -> Any:
+      pointer = builder.gep(data, [builder.mul(index, wide(VALUE_LANES))])
+      return builder.bitcast(pointer, lanes.as_pointer())
+
+    target = at(sums.data, row)
+    total = builder.load(target, align=4)
+    for table in range(16):
+      entry = builder.and_(builder.lshr(word, wide(4 * table)), wide(15))
+      chosen = at(tables.data, builder.add(entry, wide(16 * table)))
+      total = builder.fadd(total, builder.load(chosen, align=4))
+    builder.store(total, target, align=4)
+    return context.get_dummy_value()
+
+  return types.void(tables, word, sums, row), codegen
 
 
 @intrinsic

@@ -16,7 +16,7 @@ from beam_pipelines.storage.scores import bigquery, dense
 from beam_pipelines.storage.scores import directory as scores
 from beam_pipelines.storage.scores.bigquery_tables import BigQueryTables
 from beam_pipelines.storage.scores.manifest import read_manifest
-from beam_pipelines.storage.scores.tables import SCORE_TABLES
+from beam_pipelines.storage.scores.tables import TABLE_NAMES
 from tests.helpers.cases import write_broken_runs
 from tests.helpers.cloud import list_tables, query
 from tests.helpers.gcs import BUCKET
@@ -45,7 +45,7 @@ def _into(dataset):
 def _parquet(path):
   """The tables as lists of rows, in a canonical order."""
   tables = {}
-  for name in SCORE_TABLES:
+  for name in TABLE_NAMES:
     if read_manifest(str(path)).parts_of(name):
       rows = scores.read_table(str(path), name).to_pylist()
       tables[name] = sorted((tuple(row.values()) for row in rows), key=repr)
@@ -79,7 +79,7 @@ def test_tables_are_those_of_parquet_row_for_row(scored):
   path, dataset = scored
   tables = _parquet(path)
   assert _in_bigquery(dataset) == tables
-  assert set(tables) == set(SCORE_TABLES)
+  assert set(tables) == set(TABLE_NAMES)
   assert all(tables.values())
 
 
@@ -94,7 +94,7 @@ def test_undefined_values_are_null(scored):
 
 def test_nothing_temporary_is_left(scored):
   _, dataset = scored
-  assert list_tables(dataset) == set(SCORE_TABLES)
+  assert list_tables(dataset) == set(TABLE_NAMES)
   assert files.list_files(TEMPORARY) == []
 
 
@@ -288,7 +288,7 @@ def test_faults_and_kills_change_nothing(cloud, tmp_path):
   arguments = [f"--experiment={bucket}/runs", f"--scores={bucket}/scores", *options]
   arguments.append(f"--bigquery={dataset}")
   _score_until(cloud, COPIES, 4, arguments)
-  assert len(list_tables(dataset)) > len(SCORE_TABLES)
+  assert len(list_tables(dataset)) > len(TABLE_NAMES)
   assert not files.exists(f"{bucket}/scores/manifest.json")
   _score_until(cloud, RENAMES, 3, arguments)
   assert files.read_json(f"{bucket}/scores/manifest.json")["complete"] is False
@@ -297,7 +297,7 @@ def test_faults_and_kills_change_nothing(cloud, tmp_path):
   assert cli.main(["score", *arguments]) == 0
   cloud.plan()
   tables = _parquet(f"{local}/scores")
-  assert set(tables) == set(SCORE_TABLES)
+  assert set(tables) == set(TABLE_NAMES)
   assert _parquet(f"{bucket}/scores") == tables
   assert _in_bigquery(dataset) == tables
   for ratio in (0.3, 0.7):

@@ -60,7 +60,7 @@ def as_dict(pairs: InfluencePairs) -> dict[tuple[int, int], list[int]]:
   """Checks that pairs ascend without repetition, and returns them like `pairs_by_masks`."""
   keys = list(zip(pairs.train_example.tolist(), pairs.test_example.tolist(), strict=True))
   assert keys == sorted(set(keys))
-  counts = pairs.counts
+  counts = pairs.statistics
   columns = (counts.runs_in, counts.runs_out, counts.correct_in, counts.correct_out)
   return dict(zip(keys, np.stack(columns, axis=1).tolist(), strict=True))
 

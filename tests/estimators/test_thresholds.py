@@ -93,4 +93,4 @@ def test_selection_agrees_at_every_threshold_in_hundredths(seen: int) -> None:
       j for j, (a, b) in enumerate(corrects) if exactly_reaches(seen, runs - seen, a, b, threshold)
     ]
     assert selected.test_example.tolist() == expected
-    assert reaches(selected.counts, threshold).all()
+    assert reaches(selected.statistics, threshold).all()

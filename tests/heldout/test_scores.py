@@ -7,7 +7,7 @@ import pytest
 import heldout
 from beam_pipelines.storage.scores.dense import read_dense
 from beam_pipelines.storage.scores.directory import read_table
-from beam_pipelines.storage.scores.tables import SCORE_TABLES
+from beam_pipelines.storage.scores.tables import TABLE_NAMES
 from tests.helpers.outcomes import (
   NUM_TEST,
   NUM_TRAIN,
@@ -32,8 +32,8 @@ def scores(path):
 
 
 def test_every_table_can_be_read(scores):
-  assert set(typing.get_args(heldout.TableName)) == set(SCORE_TABLES)
-  for name in SCORE_TABLES:
+  assert set(typing.get_args(heldout.TableName)) == set(TABLE_NAMES)
+  for name in TABLE_NAMES:
     assert scores.table(name).equals(read_table(scores.path, name))
   assert scores.table("correctness").num_rows == 0
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 from google.cloud.bigquery import DatasetReference, SchemaField, Table
 
-from beam_pipelines.storage.scores.tables import SCORE_TABLES, description
+from beam_pipelines.storage.scores.tables import description, table_schema
 
 _DATASET = re.compile(r"((?:[a-z0-9.-]+:)?[a-z0-9-]+):(\w{1,1024})", re.ASCII)
 _STAGING = "heldout_staging_"
@@ -17,6 +17,7 @@ _TYPES = {
   pa.bool_(): "BOOL",
   pa.int32(): "INT64",
   pa.int64(): "INT64",
+  pa.float32(): "FLOAT64",
   pa.float64(): "FLOAT64",
   pa.string(): "STRING",
   pa.binary(): "BYTES",
@@ -62,8 +63,8 @@ def check_ratio(subset_ratio: float) -> None:
     )
 
 
-def schema_fields(table: str) -> list[SchemaField]:
-  """Returns the columns of a score table.
+def schema_fields(table: str, outcome: str) -> list[SchemaField]:
+  """Returns the columns of a score table of one kind of outcome.
 
   The subset ratio is NUMERIC, because BigQuery does not cluster by FLOAT64.
   """
@@ -74,13 +75,13 @@ def schema_fields(table: str) -> list[SchemaField]:
       mode="NULLABLE" if field.nullable else "REQUIRED",
       description=description(field),
     )
-    for field in SCORE_TABLES[table]
+    for field in table_schema(table, outcome)
   ]
 
 
-def schema_resource(table: str) -> dict[str, Any]:
+def schema_resource(table: str, outcome: str) -> dict[str, Any]:
   """Returns the columns of a score table as the REST interface, and Beam, writes them."""
-  return {"fields": [field.to_api_repr() for field in schema_fields(table)]}
+  return {"fields": [field.to_api_repr() for field in schema_fields(table, outcome)]}
 
 
 def rows(table: pa.Table) -> list[dict[str, Any]]:
@@ -94,14 +95,17 @@ def rows(table: pa.Table) -> list[dict[str, Any]]:
 
 def clustering(table: str) -> list[str]:
   """Returns the columns that BigQuery sorts a score table by, most important first."""
-  return [column for column in _CLUSTERING if column in SCORE_TABLES[table].names]
+  return [column for column in _CLUSTERING if column in table_schema(table).names]
 
 
-def define_table(dataset: DatasetReference, name: str, table: str, experiment: str) -> Table:
+def define_table(
+  dataset: DatasetReference, name: str, table: str, outcome: str, experiment: str
+) -> Table:
   """Returns the definition of a score table under a name: columns, clustering, owner."""
-  definition = Table(dataset.table(name), schema_fields(table))
+  schema = table_schema(table, outcome)
+  definition = Table(dataset.table(name), schema_fields(table, outcome))
   definition.clustering_fields = clustering(table) or None
-  definition.description = f"{description(SCORE_TABLES[table])}\n\n{_EXPERIMENT}{experiment}"
+  definition.description = f"{description(schema)}\n\n{_EXPERIMENT}{experiment}"
   return definition
 
 

@@ -12,7 +12,8 @@ from google.auth.exceptions import GoogleAuthError
 from google.cloud.bigquery import DEFAULT_RETRY, Client, CopyJob, CopyJobConfig, DatasetReference
 
 from beam_pipelines.storage.scores import bigquery
-from beam_pipelines.storage.scores.tables import SCORE_TABLES
+from beam_pipelines.storage.scores.tables import TABLE_NAMES
+from estimators.outcome_kinds import CORRECT
 from files.errors import UsageError
 
 # What becomes of the rows that a table holds; the names are those of the flag.
@@ -37,6 +38,7 @@ class BigQueryTables:
     job: names the staged tables.
     names: the score tables that the job writes.
     write: whether rows replace those that are there, are appended, or come into empty tables only.
+    outcome: the kind of outcome that is scored.
   """
 
   dataset: str
@@ -44,6 +46,7 @@ class BigQueryTables:
   job: str
   names: tuple[str, ...]
   write: str = REPLACE
+  outcome: str = CORRECT.name
 
   def staged(self, name: str) -> str:
     """Returns the table into which a score table is loaded, as Beam writes it."""
@@ -76,10 +79,10 @@ class BigQueryTables:
       for copy in [self._copy(client, name, location) for name in self.names]:
         copy.result()
       for name in self.names:
-        published = bigquery.define_table(self._dataset, name, name, self.experiment)
+        published = bigquery.define_table(self._dataset, name, name, self.outcome, self.experiment)
         published.labels = {_JOB_LABEL: self.job}
         client.update_table(published, ["description", "labels"])
-      replaced = set(SCORE_TABLES) - set(self.names) if self.write == REPLACE else set()
+      replaced = set(TABLE_NAMES) - set(self.names) if self.write == REPLACE else set()
       self._delete(client, {*replaced, *self._abandoned(client)})
 
   def discard(self) -> None:
@@ -94,7 +97,7 @@ class BigQueryTables:
   def _check(self, client: Client, retry: Retry) -> None:
     """Makes sure that the score tables that are there are this experiment's, if there are any."""
     listed = {table.table_id for table in client.list_tables(self._dataset, retry=retry)}
-    for name in sorted(listed & set(SCORE_TABLES)):
+    for name in sorted(listed & set(TABLE_NAMES)):
       table = client.get_table(self._dataset.table(name), retry=retry)
       owner = bigquery.owner(table.description)
       if owner != self.experiment:
@@ -110,7 +113,7 @@ class BigQueryTables:
         )
 
   def _create(self, client: Client, name: str, table: str, retry: Retry = DEFAULT_RETRY) -> None:
-    definition = bigquery.define_table(self._dataset, name, table, self.experiment)
+    definition = bigquery.define_table(self._dataset, name, table, self.outcome, self.experiment)
     client.create_table(definition, exists_ok=True, retry=retry)
 
   def _copy(self, client: Client, name: str, location: str) -> CopyJob:

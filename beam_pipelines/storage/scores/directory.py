@@ -21,7 +21,7 @@ from beam_pipelines.storage.scores.manifest import (
   read_manifest,
   read_stub,
 )
-from beam_pipelines.storage.scores.tables import SCORE_TABLES
+from beam_pipelines.storage.scores.tables import TABLE_NAMES, is_table, table_schema
 from files.errors import UsageError
 
 DENSE = "influence.zarr"
@@ -48,7 +48,9 @@ class Scores:
       UsageError: a part is not there, or is not the one that was published.
     """
     parts = [read_part(self.path, part) for part in self.manifest.parts_of(name)]
-    return pa.concat_tables(parts) if parts else SCORE_TABLES[name].empty_table()
+    if not parts:
+      return table_schema(name, self.manifest.options.outcome).empty_table()
+    return pa.concat_tables(parts)
 
 
 @contextmanager
@@ -96,7 +98,7 @@ def decode_part(path: str, part: StoredPart) -> pa.Table:
   with explained_damage(path):
     rows = pq.read_table(io.BytesIO(content))
     rows.validate(full=True)
-    if rows.schema != SCORE_TABLES[part.table] or rows.num_rows != part.rows:
+    if not is_table(part.table, rows.schema) or rows.num_rows != part.rows:
       raise ValueError(f"its {rows.num_rows:,} rows or their columns are not those of the table")
   return rows
 
@@ -156,7 +158,7 @@ def _parents(name: str) -> set[str]:
 def is_ours(name: str) -> bool:
   """Whether a file, by its name below the scores directory, is a part of some scores."""
   match = _TABLE_FILE.fullmatch(name)
-  in_table = match is not None and match["table"] in SCORE_TABLES
+  in_table = match is not None and match["table"] in TABLE_NAMES
   return in_table or (name.startswith(f"{DENSE}/") and ".." not in name.split("/"))
 
 

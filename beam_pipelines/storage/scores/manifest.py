@@ -42,6 +42,9 @@ class Options:
   strict: bool = Field(description="Whether one skipped run would have been an error.")
   bigquery: str | None = Field(description="The BigQuery data set that has the same tables.")
   bigquery_write: str = Field(description="What became of the rows that it held.")
+  outcome: Literal["correct", "probability", "margin"] = Field(
+    default="correct", description="What was scored of each run and example."
+  )
 
 
 @dataclass(frozen=True, config=_EXACT)

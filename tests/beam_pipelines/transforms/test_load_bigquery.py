@@ -6,7 +6,7 @@ from beam_pipelines.storage.runs.experiment import Skipped
 from beam_pipelines.storage.runs.outcome import RunOutcome
 from beam_pipelines.storage.scores.bigquery_tables import BigQueryTables
 from beam_pipelines.storage.scores.staging import Staging
-from beam_pipelines.storage.scores.tables import SCORE_TABLES
+from beam_pipelines.storage.scores.tables import TABLE_NAMES
 from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.load_bigquery import LoadBigQuery
 from beam_pipelines.transforms.read_outcomes import OUTCOMES, SKIPPED
@@ -18,7 +18,7 @@ from tests.helpers.gcs import BUCKET
 from tests.helpers.outcomes import make_outcomes
 from tests.helpers.scores import make_request
 
-NAMES = tuple(name for name in SCORE_TABLES if name not in ("correctness", "index"))
+NAMES = tuple(name for name in TABLE_NAMES if name not in ("correctness", "index"))
 TEMPORARY = f"gs://{BUCKET}/loads"
 
 

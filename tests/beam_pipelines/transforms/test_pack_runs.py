@@ -28,7 +28,7 @@ def test_packs_all_runs_of_a_block_in_order_of_run():
       stop = min(start + 16, NUM_TRAIN)
       assert block.runs.tolist() == list(range(runs))
       assert np.array_equal(_unpack(block.member, runs), member[start:stop])
-      assert np.array_equal(_unpack(block.correct, runs), correct[start:stop])
+      assert np.array_equal(_unpack(block.outcomes, runs), correct[start:stop])
 
 
 def test_packs_the_test_set_whole():
@@ -36,6 +36,6 @@ def test_packs_the_test_set_whole():
   ((ratio, packed),) = run_eagerly(PackRuns(), outcomes[::-1])[TEST_SETS]
   assert ratio == 0.5
   assert packed.runs.tolist() == [0, 1, 2]
-  assert packed.correct.shape == (NUM_TEST, 1)
+  assert packed.outcomes.shape == (NUM_TEST, 1)
   expected = np.array([outcome.unpack()[2] for outcome in outcomes]).T
-  assert np.array_equal(_unpack(packed.correct, 3), expected)
+  assert np.array_equal(_unpack(packed.outcomes, 3), expected)

@@ -3,8 +3,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from beam_pipelines.transforms.count_outcomes import CountOutcomes
 from beam_pipelines.transforms.labels import Labels
+from beam_pipelines.transforms.measure_outcomes import MeasureOutcomes
 from beam_pipelines.transforms.pack_runs import TRAIN_BLOCKS, PackRuns
 from beam_pipelines.transforms.tabulate_examples import TabulateCScores, TabulateExamples
 from tests.helpers.eager import run_eagerly
@@ -21,7 +21,7 @@ class _Score(beam.PTransform):
   def expand(self, outcomes):
     labels = outcomes.pipeline | "Labels" >> beam.Create([self.labels])
     blocks = (outcomes | PackRuns(block_size=16))[TRAIN_BLOCKS]
-    return blocks | CountOutcomes() | self.parts(labels)
+    return blocks | MeasureOutcomes() | self.parts(labels)
 
 
 def _rows(parts, outcomes, labels=LABELS):
