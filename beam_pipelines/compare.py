@@ -32,6 +32,7 @@ from estimators.agreement import (
   common_rows,
   largest_differences,
 )
+from estimators.outcome_kinds import CORRECT
 from files.errors import UsageError
 
 # What an array of one score per example may hold, by the value of --kind: kind, lowest, highest.
@@ -60,6 +61,11 @@ def run(argv: Sequence[str]) -> int:
       f"A has the most runs at ratio {a.subset_ratio}, B at {b.subset_ratio}: choose with --ratio"
     )
   notes: list[str] = []
+  if a.outcome != b.outcome:
+    notes.append(
+      f"A holds scores of --outcome={a.outcome}, B of --outcome={b.outcome}: ranks can be "
+      "compared, differences cannot"
+    )
   if args.kind and published.UNNAMED not in {*a.kinds, *b.kinds}:
     raise UsageError("--kind: both sides say which scores they hold; leave it out")
   a, b = _say_kind(a, b, args.kind, notes), _say_kind(b, a, args.kind, notes)
@@ -130,7 +136,8 @@ def _read(name: str, path: str, ratio: float | None) -> Side:
     if scores.manifest.examples.train_recorded:
       kinds |= {CSCORE: read_cscores(path), MEMORIZATION: read_memorization(path, ratio)}
     kinds[INFLUENCE] = read_influence(path, ratio)
-  return Side(name, path, ratio, published.PublishedScores(kinds))
+  outcome = scores.manifest.options.outcome
+  return Side(name, path, ratio, published.PublishedScores(kinds), outcome)
 
 
 def _say_kind(side: Side, other: Side, asked: str | None, notes: list[str]) -> Side:
@@ -203,7 +210,9 @@ def _as_published(scores: IndexedScores) -> IndexedScores:
 
 def _describe(side: Side) -> str:
   kinds = ", ".join(_describe_kind(*kind) for kind in side.kinds.items())
-  return f"{side.path}{f' at ratio {side.subset_ratio}' if side.subset_ratio else ''}: {kinds}"
+  ratio = f" at ratio {side.subset_ratio}" if side.subset_ratio else ""
+  of = f" of --outcome={side.outcome}" if side.outcome != CORRECT.name else ""
+  return f"{side.path}{ratio}{of}: {kinds}"
 
 
 def _describe_kind(kind: str, scores: IndexedScores | DenseScores) -> str:

@@ -26,6 +26,7 @@ from beam_pipelines.storage.scores.directory import DENSE, open_scores, read_tab
 from beam_pipelines.storage.scores.manifest import Manifest
 from beam_pipelines.storage.scores.pairing import PAIRED_TABLES, check_dataset
 from estimators.agreement import IndexedScores
+from estimators.outcome_kinds import CORRECT
 from files.errors import UsageError
 from image_datasets import Dataset, describe_specs, load_dataset
 
@@ -78,6 +79,12 @@ def run(argv: Sequence[str]) -> int:
     raise UsageError(f"--format={args.format} needs --scores, and no --experiment: it has scores")
   output = open_output(args.output)
   with open_scores(args.scores) as scores:  # which are of one publication, from first to last
+    outcome = scores.manifest.options.outcome
+    if args.format in published.FORMATS and outcome != CORRECT.name:
+      raise UsageError(
+        f"--scores={args.scores} holds scores of --outcome={outcome}: the published formats hold "
+        f"accuracies and their differences; score with --outcome={CORRECT.name}"
+      )
     dataset = _load_scored_dataset(args, scores.manifest) if args.dataset else None
     order = _find_order(args) if args.order else None
     asked = _Asked(args.format, args.scores, scores.manifest, args.ratio, dataset, order)

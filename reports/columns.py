@@ -1,11 +1,14 @@
 """Score tables as NumPy columns."""
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
 
 from estimators.counts import InOutCounts
+from estimators.means import InOutMeans
+from estimators.scores import InOutStatistics
 
 Columns = dict[str, np.ndarray]
 
@@ -16,8 +19,6 @@ _READ = {
     "example",
     "runs_in",
     "runs_out",
-    "correct_in",
-    "correct_out",
     "memorization",
     "memorization_se",
     "consistency",
@@ -34,6 +35,9 @@ _READ = {
   "runs": ("subset_ratio", "examples_in", "accuracy_train", "accuracy_removed", "accuracy_test"),
   "skipped": ("path", "reason"),
 }
+
+# What examples are measured by, beside the runs: bits, or reals.
+_STATISTICS = (("correct_in", "correct_out"), ("mean_in", "mean_out", "sd_in", "sd_out"))
 
 REPORT_TABLES = tuple(_READ)
 
@@ -56,12 +60,16 @@ def read_columns(tables: Mapping[str, pa.Table], name: str) -> Columns:
     ReportError: the table lacks a column.
   """
   table = tables.get(name)
+  columns = _READ[name]
+  if name == "examples":
+    measured = (each for each in _STATISTICS if table and each[0] in table.column_names)
+    columns += next(measured, _STATISTICS[0])
   if table is None:
-    return {column: np.empty(0) for column in _READ[name]}
-  missing = [column for column in _READ[name] if column not in table.column_names]
+    return {column: np.empty(0) for column in columns}
+  missing = [column for column in columns if column not in table.column_names]
   if missing:
     raise ReportError(f"table {name!r} has no column {missing[0]!r}: score the campaign again")
-  return {column: table[column].to_numpy() for column in _READ[name]}
+  return {column: table[column].to_numpy() for column in columns}
 
 
 def take(columns: Columns, rows: np.ndarray) -> Columns:
@@ -69,8 +77,7 @@ def take(columns: Columns, rows: np.ndarray) -> Columns:
   return {name: column[rows] for name, column in columns.items()}
 
 
-def in_out_counts(columns: Columns) -> InOutCounts:
-  """Returns the counts that the scores of a table were made of."""
-  return InOutCounts(
-    columns["runs_in"], columns["runs_out"], columns["correct_in"], columns["correct_out"]
-  )
+def in_out_statistics(columns: Columns) -> InOutStatistics:
+  """Returns the counts, or the means, that the scores of a table were made of."""
+  kind = InOutCounts if "correct_in" in columns else InOutMeans
+  return kind(*(columns[field.name] for field in dataclasses.fields(kind)))

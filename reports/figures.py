@@ -13,6 +13,7 @@ from matplotlib.ticker import NullLocator
 
 from reports.summaries import ConsistencyProfile, RatioAccuracy
 from reports.text import percent
+from reports.wording import CORRECT, Wording
 
 # Matplotlib needs concrete colours; the page replaces each by its own, light or dark.
 _INK, _MUTED, _LINE = "#010101", "#010102", "#010103"
@@ -82,7 +83,11 @@ def accuracy_figure(accuracies: Sequence[RatioAccuracy]) -> Markup:
 
 
 def memorization_figure(
-  counts: np.ndarray, edges: np.ndarray, threshold: float, subset_ratio: float
+  counts: np.ndarray,
+  edges: np.ndarray,
+  threshold: float,
+  subset_ratio: float,
+  words: Wording = CORRECT,
 ) -> Markup:
   """Returns the histogram of memorization as inline SVG.
 
@@ -91,9 +96,12 @@ def memorization_figure(
     edges: float64 `[bins + 1]`.
     threshold: memorization from which bars are set off.
     subset_ratio: the ratio that the scores belong to.
+    words: of the kind of outcome that is scored.
   """
   # Bars begin at half an example: a logarithmic axis has no 0, and a count of 1 must be seen.
   floor = 0.5
+  measured = f"memorization {words.title}".rstrip()
+  unit = f" ({words.unit.strip()})" if words.unit else ""
 
   def draw(axes: Axes) -> None:
     axes.bar(
@@ -108,8 +116,9 @@ def memorization_figure(
     axes.set_ylim(floor, max(counts.max() * 1.6, 10))
     axes.yaxis.set_major_formatter(lambda count, _: f"{count:,.0f}")
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_xlim(edges[0] - 0.02, edges[-1] + 0.02)
-    axes.set_xlabel(f"memorization at subset ratio {subset_ratio:g}")
+    beside = 0.4 * (edges[1] - edges[0])
+    axes.set_xlim(edges[0] - beside, edges[-1] + beside)
+    axes.set_xlabel(f"{measured} at subset ratio {subset_ratio:g}{unit}")
     axes.set_ylabel("training examples (log scale)")
     axes.axvline(threshold, color=_MUTED, linewidth=1, linestyle=(0, (3, 3)))
     axes.annotate(
@@ -121,12 +130,12 @@ def memorization_figure(
       verticalalignment="top",
     )
 
-  text = f"Histogram of the memorization of {counts.sum():,} training examples"
+  text = f"Histogram of the {measured} of {counts.sum():,} training examples"
   return _inline_svg(draw, "memorization", f"{text} at subset ratio {subset_ratio:g}.")
 
 
-def consistency_figure(profile: ConsistencyProfile) -> Markup:
-  """Returns held-out accuracy against subset ratio, per group by C-score, as inline SVG."""
+def consistency_figure(profile: ConsistencyProfile, words: Wording = CORRECT) -> Markup:
+  """Returns consistency against subset ratio, per group by C-score, as inline SVG."""
   ratios = profile.subset_ratios.tolist()
   looks = ((_WARM, "v"), (_GOLD, "s"), (_PLUM, "D"), (_COOL, "^"))
 
@@ -135,16 +144,18 @@ def consistency_figure(profile: ConsistencyProfile) -> Markup:
       axes.plot(ratios, curve, color=color, marker=marker, label=name)
     axes.plot(ratios, profile.mean, color=_INK, linestyle=(0, (4, 2)), label="all examples")
     _ratio_axis(axes, ratios)
-    axes.set_ylim(-0.03, 1.03)
-    axes.set_ylabel("held-out accuracy")
-    axes.yaxis.set_major_formatter(_percent_tick)
+    axes.set_ylabel(words.held_out + (f" ({words.unit.strip()})" if words.unit else ""))
+    if words.bounded:
+      axes.set_ylim(-0.03, 1.03)
+      axes.yaxis.set_major_formatter(_percent_tick)
 
   text = "; ".join(
-    f"{name}: {percent(curve[0], 0)} at ratio {ratios[0]:g}, "
-    f"{percent(curve[-1], 0)} at ratio {ratios[-1]:g}"
+    f"{name}: {words.amount(curve[0])} at ratio {ratios[0]:g}, "
+    f"{words.amount(curve[-1])} at ratio {ratios[-1]:g}"
     for name, curve in [*profile.groups, ("all examples", profile.mean)]
   )
-  return _inline_svg(draw, "consistency", f"Held-out accuracy by C-score group. {text}.")
+  what = words.held_out.capitalize()
+  return _inline_svg(draw, "consistency", f"{what} by C-score group. {text}.")
 
 
 def _percent_tick(share: float, _: float) -> str:

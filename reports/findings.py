@@ -10,7 +10,7 @@ import pyarrow as pa
 from estimators.ratios import main_ratio
 from estimators.thresholds import reaches
 from reports import text
-from reports.columns import Columns, in_out_counts, read_columns, take
+from reports.columns import Columns, in_out_statistics, read_columns, take
 from reports.selection import top_carriers
 
 
@@ -52,7 +52,7 @@ def _memorization(examples: Columns, threshold: float, ratio: float | None) -> s
   if np.isnan(scores).all():
     return f"memorization: undefined at subset ratio {ratio}"
   top = np.nanargmax(scores)
-  memorized = int(np.sum(reaches(in_out_counts(examples), threshold)))
+  memorized = int(np.sum(reaches(in_out_statistics(examples), threshold)))
   return (
     f"memorization: {text.count(memorized, 'training example')} of "
     f"{text.count(len(scores))} at {threshold} or more (ratio {ratio}); most memorized is "

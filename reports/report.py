@@ -14,6 +14,7 @@ from reports.columns import read_columns, take
 from reports.findings import expected_by_chance
 from reports.labels import labels_of
 from reports.pictures import Dataset, Gallery
+from reports.wording import WORDINGS
 
 # The threshold of Feldman & Zhang 2020, if the manifest names none.
 _MIN_MEMORIZATION = 0.25
@@ -51,11 +52,13 @@ def render_report(
   options = manifest.get("options") or {}
   threshold = options.get("min_memorization")
   threshold = _MIN_MEMORIZATION if threshold is None else threshold
+  words = WORDINGS[options.get("outcome") or "correct"]
   ratio = main_ratio(Counter(runs["subset_ratio"].tolist()))
   return _template().render(
     manifest=manifest,
     warnings=manifest.get("warnings") or [],
     options=options,
+    words=words,
     data=manifest.get("dataset") or dataset.spec,
     train_size=len(train.labels),
     test_size=len(test.labels),
@@ -67,10 +70,10 @@ def render_report(
     criteria=_pair_criteria(options),
     accuracy=sections.accuracy(runs),
     memorization=sections.memorization(
-      take(examples, examples["subset_ratio"] == ratio), threshold, ratio, gallery
+      take(examples, examples["subset_ratio"] == ratio), threshold, ratio, gallery, words
     ),
     influence=sections.influence(pairs, ratio, gallery),
-    consistency=sections.consistency(examples, cscores, gallery),
+    consistency=sections.consistency(examples, cscores, gallery, words),
     reliability=manifest.get("ratios") or [],
     by_chance=expected_by_chance(manifest, ratio),
     skipped=sections.skipped(read_columns(tables, "skipped")),

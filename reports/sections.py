@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 
 from estimators.thresholds import reaches
-from reports.columns import Columns, in_out_counts, take
+from reports.columns import Columns, in_out_statistics, take
 from reports.figures import accuracy_figure, consistency_figure, memorization_figure
 from reports.pictures import Gallery, Picture
 from reports.selection import highest_mean_classes, ordered_per_class, top_carriers
 from reports.summaries import accuracy_per_ratio, consistency_profile, score_histogram
+from reports.wording import Wording
 
 # What is shown of what there is.
 _CLASSES = 12
@@ -34,7 +35,11 @@ def accuracy(runs: Columns) -> dict[str, Any] | None:
 
 
 def memorization(
-  examples: Columns, threshold: float, subset_ratio: float | None, gallery: Gallery
+  examples: Columns,
+  threshold: float,
+  subset_ratio: float | None,
+  gallery: Gallery,
+  words: Wording,
 ) -> dict[str, Any] | None:
   """Returns the memorization at one subset ratio, None if none is defined.
 
@@ -43,14 +48,16 @@ def memorization(
     threshold: memorization from which an example counts as memorized.
     subset_ratio: the ratio, None without runs.
     gallery: makes the pictures.
+    words: of the kind of outcome that is scored.
   """
   scores, labels = examples["memorization"], examples["label"]
   if subset_ratio is None or np.isnan(scores).all():
     return None
   highest_first = ordered_per_class(-scores, labels, examples["example"])
   top = np.lexsort((examples["example"], -scores))[0]
-  memorized = reaches(in_out_counts(examples), threshold)
-  counts, edges = score_histogram(scores)
+  statistics = in_out_statistics(examples)
+  memorized = reaches(statistics, threshold)
+  counts, edges = score_histogram(scores, bounded=words.bounded)
   classes = []
   for label in highest_mean_classes(scores, labels, _CLASSES):
     rows = highest_first[label]
@@ -65,13 +72,12 @@ def memorization(
       }
     )
   return {
-    "figure": memorization_figure(counts, edges, threshold, subset_ratio),
+    "figure": memorization_figure(counts, edges, threshold, subset_ratio, words),
     "examples": int(counts.sum()),
     "memorized": int(np.sum(memorized)),
     "mean": float(np.nanmean(scores)),
     "top": _training_pictures(gallery, examples, [top], "memorization")[0],
-    "top_in": examples["correct_in"][top] / examples["runs_in"][top],
-    "top_out": examples["correct_out"][top] / examples["runs_out"][top],
+    "top_compared": words.compared(statistics.mean_in[top], statistics.mean_out[top]),
     "all_classes": len(highest_first),
     "classes": classes,
   }
@@ -115,13 +121,16 @@ def influence(pairs: Columns, subset_ratio: float | None, gallery: Gallery) -> d
   }
 
 
-def consistency(examples: Columns, cscores: Columns, gallery: Gallery) -> dict[str, Any] | None:
+def consistency(
+  examples: Columns, cscores: Columns, gallery: Gallery, words: Wording
+) -> dict[str, Any] | None:
   """Returns C-scores and the consistency profile, None if no C-score is defined.
 
   Args:
     examples: columns of the examples table, all subset ratios.
     cscores: columns of the cscores table.
     gallery: makes the pictures.
+    words: of the kind of outcome that is scored.
   """
   scores, labels = cscores["cscore"], cscores["label"]
   if np.isnan(scores).all():
@@ -143,7 +152,7 @@ def consistency(examples: Columns, cscores: Columns, gallery: Gallery) -> dict[s
     )
   profile = consistency_profile(examples, cscores)
   return {
-    "figure": consistency_figure(profile) if len(profile.subset_ratios) > 1 else None,
+    "figure": consistency_figure(profile, words) if len(profile.subset_ratios) > 1 else None,
     "examples": int(np.sum(~np.isnan(scores))),
     "mean": float(np.nanmean(scores)),
     "all_classes": len(lowest_first),

@@ -48,23 +48,35 @@ def _mean_and_deviation(values: np.ndarray) -> tuple[float, float]:
   return (float(values.mean()), float(values.std())) if values.size else (np.nan, np.nan)
 
 
-def score_histogram(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Returns int64 counts `[bins]` and the edges `[bins + 1]` of bins of width 0.05, ending at 1.
+def score_histogram(scores: np.ndarray, *, bounded: bool = True) -> tuple[np.ndarray, np.ndarray]:
+  """Returns int64 counts `[bins]` and the edges `[bins + 1]` of bins of equal width.
 
   Args:
-    scores: float64, at least one of them defined, between −1 and 1; NaN is left out.
+    scores: float64, at least one of them defined; NaN is left out.
+    bounded: whether scores lie between −1 and 1: bins are then of width 0.05, and end at 1.
+      Otherwise they are of a width that makes some tens of them, and end with the scores.
   """
+  defined = scores[~np.isnan(scores)]
+  width = _BIN_WIDTH if bounded else _width(float(np.ptp(defined)))
   # A score that is a bin's edge up to rounding (0.7 − 0.65) belongs to the bin above it.
-  units = np.floor(scores[~np.isnan(scores)] / _BIN_WIDTH + 1e-9).astype(np.int64)
-  last = round(1 / _BIN_WIDTH) - 1  # a score of 1 belongs to the last bin
+  units = np.floor(defined / width + 1e-9).astype(np.int64)
+  last = round(1 / width) - 1 if bounded else int(units.max())  # 1 belongs to the last bin
   first = min(int(units.min()), 0)
   counts = np.bincount(np.minimum(units, last) - first, minlength=last + 1 - first)
-  return counts, np.arange(first, last + 2) * _BIN_WIDTH
+  return counts, np.arange(first, last + 2) * width
+
+
+def _width(span: float) -> float:
+  """Returns 1, 2 or 5 times a power of ten that goes 20 to 50 times into a span."""
+  if not span:
+    return _BIN_WIDTH
+  power = 10.0 ** np.floor(np.log10(span / 50))
+  return next(step * power for step in (1, 2, 5, 10) if span <= 50 * step * power * (1 + 1e-9))
 
 
 @dataclasses.dataclass(frozen=True)
 class ConsistencyProfile:
-  """Mean held-out accuracy per subset ratio, of all examples and of groups by C-score."""
+  """Mean consistency per subset ratio, of all examples and of groups by C-score."""
 
   subset_ratios: np.ndarray  # [ratios], ascending
   mean: np.ndarray  # [ratios], NaN where no example has a held-out run

@@ -20,7 +20,13 @@ from beam_pipelines.storage.scores.tables import TABLE_NAMES
 from tests.helpers.cases import write_broken_runs
 from tests.helpers.cloud import list_tables, query
 from tests.helpers.gcs import BUCKET
-from tests.helpers.outcomes import NUM_TRAIN, make_outcomes, write_experiment, write_few_digits
+from tests.helpers.outcomes import (
+  NUM_TRAIN,
+  add_margins,
+  make_outcomes,
+  write_experiment,
+  write_few_digits,
+)
 from tests.helpers.proxy import Fault
 
 TEMPORARY = f"gs://{BUCKET}/temporary"
@@ -90,6 +96,22 @@ def test_undefined_values_are_null(scored):
     f"from {dataset.replace(':', '.')}.examples where subset_ratio = 0.3"
   )
   assert row == {"undefined": NUM_TRAIN, "not_numbers": 0}
+
+
+def test_tables_of_margins_are_those_of_parquet(cloud, tmp_path):
+  outcomes = make_outcomes(0.7, range(9)) + make_outcomes(0.3, range(2))
+  write_experiment(tmp_path / "runs", add_margins(outcomes))
+  dataset = cloud.make_dataset()
+  flags = ("--outcome=margin", "--min_influence=-1", "--correctness")
+  assert _score(tmp_path / "runs", tmp_path / "scores", *flags, *_into(dataset)) == 0
+  tables = _in_bigquery(dataset)
+  assert tables == _parquet(tmp_path / "scores") | {"skipped": []}
+  (row,) = query(
+    "select countif(mean_in is null) undefined, countif(sd_in is null and runs_in = 1) single "
+    f"from {dataset.replace(':', '.')}.examples where subset_ratio = 0.3"
+  )
+  assert row["undefined"] > 0
+  assert row["single"] > 0
 
 
 def test_nothing_temporary_is_left(scored):

@@ -56,6 +56,25 @@ def test_threshold_value_counts_as_at_or_above_it():
   assert counts[np.flatnonzero(np.isclose(edges, 0.25))[0]] == 3
 
 
+@pytest.mark.parametrize("span", [1e-3, 0.9, 1, 7.3, 20, 4000])
+def test_a_histogram_of_margins_covers_them_in_some_tens_of_bins(span):
+  scores = np.append(np.random.default_rng(0).uniform(-0.3 * span, 0.7 * span, 1000), np.nan)
+  counts, edges = score_histogram(scores, bounded=False)
+  assert counts.sum() == 1000
+  assert len(edges) == len(counts) + 1
+  assert 19 <= len(counts) <= 53
+  assert edges[0] <= np.nanmin(scores)
+  assert edges[-1] >= np.nanmax(scores)
+  np.testing.assert_allclose(np.diff(edges), edges[1] - edges[0])
+  np.testing.assert_array_equal(counts, np.histogram(scores[:-1], edges)[0])
+
+
+def test_margins_that_are_all_equal_have_a_bin():
+  counts, edges = score_histogram(np.array([2.0, 2.0]), bounded=False)
+  assert counts.sum() == 2
+  assert edges[0] == 0
+
+
 def test_consistency_profile_of_groups_by_cscore(tables):
   examples, cscores = read_columns(tables, "examples"), read_columns(tables, "cscores")
   profile = consistency_profile(examples, cscores)

@@ -133,7 +133,7 @@ def check_owner(path: str, experiment: str) -> None:
     raise UsageError(
       f"{path} holds the tables of {whose}: choose another directory, or delete it first"
     )
-  obstacle = find_obstacle(names, [f"{table}/part" for table in (*SCORE_TABLES, DENSE)])
+  obstacle = find_obstacle(names, [f"{table}/part" for table in (*TABLE_NAMES, DENSE)])
   if obstacle:
     raise UsageError(f"{files.join(path, obstacle)} is in the place of a table: take it away")
 

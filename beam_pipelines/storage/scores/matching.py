@@ -25,6 +25,7 @@ from beam_pipelines.storage.scores.index import SPLITS
 from beam_pipelines.storage.scores.manifest import MANIFEST
 from beam_pipelines.storage.scores.published import Kinds, PublishedScores
 from estimators.agreement import DenseScores, IndexedScores
+from estimators.outcome_kinds import CORRECT
 from files.errors import UsageError
 
 
@@ -36,12 +37,14 @@ class Side(NamedTuple):
     path: a scores directory or a published file.
     subset_ratio: of a scores directory.
     found: the scores.
+    outcome: the kind of outcome that was scored; what is published is of bits.
   """
 
   name: str
   path: str
   subset_ratio: float | None
   found: PublishedScores
+  outcome: str = CORRECT.name
 
   @property
   def kinds(self) -> Kinds:
