@@ -20,7 +20,8 @@ FLOORS = {
     "beam_pipelines/storage", "files", "estimators", "models", "image_datasets",
   },
   "beam_pipelines/launch": {
-    "beam_pipelines/transforms", "beam_pipelines/storage", "files", "models", "image_datasets",
+    "beam_pipelines/transforms", "beam_pipelines/storage", "files", "estimators", "models",
+    "image_datasets",
   },
   "beam_pipelines": {
     "beam_pipelines/launch", "beam_pipelines/transforms", "beam_pipelines/storage", "files",

@@ -4,6 +4,7 @@ import html
 import json
 import re
 
+import numpy as np
 import pytest
 
 import heldout
@@ -77,6 +78,15 @@ def test_published_formats_are_of_bits(scored, tmp_path, capsys, outcome):
       "the published formats hold accuracies and their differences; score with --outcome=correct\n"
     )
     assert not output.exists()
+
+
+def test_plain_files_hold_any_scores(scored, tmp_path):
+  directory, _ = scored
+  output = tmp_path / "memorization.npy"
+  flags = ("--format=memorization_npy", f"--output={output}", "--ratio=0.7")
+  assert cli.main(["export", f"--scores={directory / 'margin'}", *flags]) == 0
+  scores = heldout.read_scores(directory / "margin").columns("examples", 0.7)["memorization"]
+  assert np.array_equal(np.load(output), scores, equal_nan=True)
 
 
 def test_comparing_other_outcomes_says_so(scored, capsys):

@@ -66,7 +66,7 @@ def test_published_tables_are_as_defined_and_say_whose_they_are(dataset):
   tables.publish()
   for name in names:
     table = _get(dataset, name)
-    assert table.schema == bigquery.schema_fields(name)
+    assert table.schema == bigquery.schema_fields(name, "correct")
     assert (table.clustering_fields or []) == bigquery.clustering(name)
     assert bigquery.owner(table.description) == "gs://bucket/runs"
     assert table.labels == {"heldout_job": "job"}
