@@ -12,9 +12,11 @@ array([0.5, 0.5])
 
 from estimators.bits import keep_runs, pack_examples, pack_runs, popcount, transpose_runs, words_for
 from estimators.counts import InOutCounts, count_outcomes
-from estimators.false_pairs import expected_false_pairs
+from estimators.false_pairs import expected_false_pairs, expected_soft_false_pairs
 from estimators.influence import influence_block
 from estimators.kernels.members import mark_members
+from estimators.means import InOutMeans, measure_outcomes
+from estimators.outcome_kinds import CORRECT, MARGIN, OUTCOME_KINDS, PROBABILITY, OutcomeKind
 from estimators.pairs import (
   InfluencePairs,
   PairSummary,
@@ -34,14 +36,22 @@ from estimators.reliability import (
 )
 from estimators.scores import CScores, accuracy, c_scores, consistency, score, standard_error
 from estimators.selection import HalvesPairs, select_in_halves, select_pairs
+from estimators.soft_influence import soft_influence_block
+from estimators.soft_selection import select_soft_in_halves
 from estimators.thresholds import reaches
 
 __all__ = [
+  "CORRECT",
+  "MARGIN",
+  "OUTCOME_KINDS",
+  "PROBABILITY",
   "CScores",
   "HalvesPairs",
   "InOutCounts",
+  "InOutMeans",
   "InfluencePairs",
   "Moments",
+  "OutcomeKind",
   "PairOverlap",
   "PairSummary",
   "accuracy",
@@ -50,11 +60,13 @@ __all__ = [
   "count_outcomes",
   "curve_runs",
   "expected_false_pairs",
+  "expected_soft_false_pairs",
   "influence_block",
   "keep_runs",
   "keep_top_k",
   "main_ratio",
   "mark_members",
+  "measure_outcomes",
   "merge_pairs",
   "pack_examples",
   "pack_runs",
@@ -64,6 +76,8 @@ __all__ = [
   "score",
   "select_in_halves",
   "select_pairs",
+  "select_soft_in_halves",
+  "soft_influence_block",
   "spearman_brown",
   "split_half_moments",
   "split_halves",
