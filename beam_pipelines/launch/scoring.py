@@ -248,10 +248,11 @@ def _selection(args: argparse.Namespace) -> PairSelection:
   for name in ("min_influence", "min_memorization"):
     asked = getattr(args, name)
     least[name] = getattr(kind, name) if asked is None else asked
-    if not math.isfinite(least[name]):
-      raise UsageError(f"--{name}={asked}: a threshold is a finite number")
-    if not kind.bounds[0] <= least[name] <= kind.bounds[1]:
-      raise UsageError(f"--{name}={asked}: scores lie between -1 and 1")
+    lowest, highest = kind.bounds
+    if not (math.isfinite(least[name]) and lowest <= least[name] <= highest):
+      bounded = math.isfinite(highest)
+      what = f"scores lie between {lowest} and {highest}" if bounded else "it must be finite"
+      raise UsageError(f"--{name}={asked}: {what}")
   return PairSelection(**least, same_class=pairs == "same_class", top_k=args.top_k, kind=kind)
 
 

@@ -350,7 +350,8 @@ def test_one_run_leaves_deviations_null_and_two_of_a_side_do_not(tmp_path, outco
   ("flags", "message"),
   [
     (("--outcome=probability", "--min_influence=2"), "--min_influence=2.0: scores lie between -1"),
-    (("--outcome=margin", "--min_memorization=nan"), "a threshold is a finite number"),
+    (("--outcome=margin", "--min_memorization=nan"), "--min_memorization=nan: it must be finite"),
+    (("--outcome=margin", "--min_influence=inf"), "--min_influence=inf: it must be finite"),
     (("--outcome=loss",), "argument --outcome: invalid choice: 'loss'"),
   ],
 )
