@@ -10,10 +10,16 @@ def cluster(tmp_path_factory):
   yield from _running(tmp_path_factory.mktemp("flink"), restart_attempts=20)
 
 
-@pytest.fixture(scope="session")
-def bare_cluster(tmp_path_factory):
-  """A cluster as Flink is by itself: it lacks Beam, and a job whose worker fails, fails."""
-  yield from _running(tmp_path_factory.mktemp("bare"), task_managers=1, has_beam=False)
+@pytest.fixture
+def brittle_cluster(tmp_path):
+  """A cluster that does not restart jobs."""
+  yield from _running(tmp_path / "flink", task_managers=1)
+
+
+@pytest.fixture
+def bare_cluster(tmp_path):
+  """A cluster as Flink is by itself: it does not restart jobs, and lacks Beam."""
+  yield from _running(tmp_path / "flink", task_managers=1, has_beam=False)
 
 
 def _running(directory, **kwargs):
