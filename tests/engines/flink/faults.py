@@ -10,6 +10,8 @@ import psutil
 
 from tests.engines.jobs import SECONDS
 
+_CHANNELS = 4  # of a worker: control, logging, state and, once it is at work, data
+
 
 def wait_until(condition, process=None):
   """Waits for something to be true; fails if it takes long, or if a command ends before."""
@@ -45,11 +47,11 @@ def began(cluster, stage):
 
 
 def learners(cluster, before=()):
-  """Returns the workers that have loaded TensorFlow, besides those that were there before.
+  """Returns the workers that are at work with TensorFlow, besides those that were there before.
 
-  Those that only start are none: Flink waits three minutes for one that is killed then.
+  Those that only start are none: Flink waits three minutes for the data of one killed then.
   """
-  return [pid for pid in set(cluster.workers()) - set(before) if _has_loaded(pid, "tensorflow")]
+  return [pid for pid in set(cluster.workers()) - set(before) if _learns(pid)]
 
 
 def state(cluster, job):
@@ -79,9 +81,12 @@ def check_nothing_is_left(cluster, workers):
   assert [path.name for path in cluster.scratch.iterdir()] == []
 
 
-def _has_loaded(pid, library):
+def _learns(pid):
   try:
-    return any(library in entry.path for entry in psutil.Process(pid).memory_maps())
+    process = psutil.Process(pid)
+    loaded = any("tensorflow" in entry.path for entry in process.memory_maps())
+    connections = {each.raddr for each in process.net_connections("tcp") if each.raddr}
+    return loaded and len(connections) >= _CHANNELS
   except psutil.Error:
     return False
 
