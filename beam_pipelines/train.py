@@ -96,7 +96,8 @@ def _parser() -> command.Parser:
   add = parser.add_argument
   add("--experiment", type=arguments.path, required=True, help="directory of run directories")
   datasets.add_flags(parser, "data set, such as digits or tfds:mnist", required=True)
-  add("--model", default="mlp", choices=model_names(), help="architecture")
+  models = f"{', '.join(model_names())}, or package.module:Network of your own"
+  add("--model", default="mlp", help=f"architecture: {models}")
   add(
     "--ratios",
     type=arguments.ratios,

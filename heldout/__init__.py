@@ -33,7 +33,14 @@ from heldout.jobs import (
   verify,
 )
 from heldout.scores import Scores, TableName, read_scores
-from image_datasets import Dataset, DatasetError, load_dataset, pixel_hash, pixel_hashes
+from image_datasets import (
+  Dataset,
+  DatasetError,
+  checked_dataset,
+  load_dataset,
+  pixel_hash,
+  pixel_hashes,
+)
 
 __all__ = [
   "Aligned",
@@ -45,6 +52,7 @@ __all__ = [
   "UsageError",
   "align",
   "build_tfrecords",
+  "checked_dataset",
   "compare",
   "doctor",
   "explain",

@@ -1,5 +1,6 @@
 """Image classification data sets, loaded by a one-line spec such as `idx:gs://bucket/mnist`."""
 
+from image_datasets.checks import checked_dataset
 from image_datasets.dataset import ImageDataset, LabeledImages
 from image_datasets.errors import DatasetError
 from image_datasets.interface import Batch, Dataset, Examples, all_batches, all_labels
@@ -20,6 +21,7 @@ __all__ = [
   "all_batches",
   "all_labels",
   "check_images",
+  "checked_dataset",
   "dataset_path",
   "describe_specs",
   "is_in_data_dir",

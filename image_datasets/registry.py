@@ -2,11 +2,20 @@
 
 import dataclasses
 import difflib
+import functools
+import importlib.metadata
+import importlib.util
 from collections.abc import Callable
+from typing import Any
 
+from files.errors import UsageError
+from files.plugins import is_plugin, load_plugin
 from image_datasets import cifar, digits, idx, npz, tfds, tfrecord
-from image_datasets.errors import DatasetError
+from image_datasets.errors import DatasetError, explained
 from image_datasets.interface import Dataset
+
+ENTRY_POINTS = "heldout.datasets"
+"""The group of entry points by which installed packages offer data sets."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,14 +81,54 @@ def load_dataset(spec: str, data_dir: str | None = None) -> Dataset:
   """
   name, _, argument = spec.partition(":")
   kind = _KINDS.get(name)
+  if kind is None and (plugin := _find_plugin(spec)):
+    return _load_plugin(spec, *plugin)
   if kind is None:
-    close = difflib.get_close_matches(name, _KINDS, n=1)
+    close = _close_kinds(name)
     hint = f" (did you mean {close[0]}?)" if close else ""
     known = "; ".join(f"{kind.usage} ({kind.summary})" for kind in _KINDS.values())
-    raise DatasetError(f"unknown data set {spec!r}{hint}: use one of {known}")
+    raise DatasetError(
+      f"unknown data set {spec!r}{hint}: use one of {known}; or write package.module:load "
+      "for one of your own"
+    )
   if bool(argument) != (":" in kind.usage):
     raise DatasetError(f"data set {spec!r}: write {kind.usage} ({kind.summary})")
   return kind.load(argument, data_dir)
+
+
+def _find_plugin(spec: str) -> tuple[Callable[[], Any], str] | None:
+  """Returns what loads the function that a spec names, and the argument for it; None for none."""
+  name, _, argument = spec.partition(":")
+  for entry_point in importlib.metadata.entry_points(group=ENTRY_POINTS, name=name):
+    return entry_point.load, argument
+  function, _, argument = argument.partition(":")
+  plugin = f"{name}:{function}"
+  if not is_plugin(plugin) or (_close_kinds(name) and not _is_installed(name)):
+    return None  # `tdfs:mnist` is a slip of the finger
+  return functools.partial(load_plugin, plugin), argument
+
+
+def _close_kinds(name: str) -> list[str]:
+  return difflib.get_close_matches(name, _KINDS, n=1)
+
+
+def _is_installed(module: str) -> bool:
+  return importlib.util.find_spec(module.partition(".")[0]) is not None
+
+
+def _load_plugin(spec: str, find: Callable[[], Any], argument: str) -> Dataset:
+  try:
+    load = find()
+  except UsageError as error:
+    raise DatasetError(f"data set {error}") from error
+  with explained(f"data set {spec}", "correct the function that loads it"):
+    dataset = load(argument) if argument else load()
+  if not isinstance(dataset, Dataset):
+    raise DatasetError(
+      f"data set {spec}: what loads it returns a {type(dataset).__name__}: return what "
+      "heldout.checked_dataset makes"
+    )
+  return dataset
 
 
 def dataset_path(spec: str, data_dir: str | None = None) -> str | None:

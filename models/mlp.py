@@ -5,6 +5,9 @@ from collections.abc import Sequence
 import sonnet as snt
 import tensorflow as tf
 
+from models.stacked_mlp import StackedMLP
+from models.weights import Weights
+
 
 class MLP(snt.Module):
   """Fully connected network with ReLU; 512-256 as in Feldman & Zhang's MNIST demonstration.
@@ -29,3 +32,7 @@ class MLP(snt.Module):
     `is_training` is part of every architecture's signature; this one behaves the same either way.
     """
     return self._mlp(snt.flatten(images))
+
+  def stacked(self, built: Weights, stack: int, precision: str) -> StackedMLP:
+    """Returns several perceptrons as one; see `models.stackable`."""
+    return StackedMLP(built, stack, precision)

@@ -5,12 +5,14 @@ from collections.abc import Callable
 
 import sonnet as snt
 
+from files.errors import UsageError
+from files.plugins import is_plugin, load_plugin
 from models.cifar_resnet import cifar_resnet18, cifar_resnet50
 from models.mlp import MLP
 from models.small_inception import SmallInception
 
 
-class ModelError(ValueError):
+class ModelError(UsageError):
   """An architecture was asked for that does not exist or cannot be built."""
 
 
@@ -42,14 +44,32 @@ def build_model(name: str, num_classes: int) -> snt.Module:
   `is_training` a Python bool, to float32 logits [batch, num_classes].
 
   Args:
-    name: one of `model_names()`.
+    name: one of `model_names()`, or `package.module:attribute`: a function, or a class, that makes
+      such a module of the number of classes.
     num_classes: width of the logits, at least 2.
 
   Raises:
-    ModelError: if the name is unknown or `num_classes` is below 2.
+    ModelError: if the name is unknown, what it means makes no module, or `num_classes` is below 2.
   """
-  if name not in _BUILDERS:
-    raise ModelError(f"unknown model {name!r}: choose one of {', '.join(model_names())}")
+  if name not in _BUILDERS and not is_plugin(name):
+    raise ModelError(
+      f"unknown model {name!r}: choose one of {', '.join(model_names())}, or write "
+      "package.module:Network for one of your own"
+    )
   if num_classes < 2:
     raise ModelError(f"model {name!r} needs at least 2 classes, not {num_classes}")
-  return _BUILDERS[name](num_classes)
+  return _BUILDERS[name](num_classes) if name in _BUILDERS else _build_plugin(name, num_classes)
+
+
+def _build_plugin(name: str, num_classes: int) -> snt.Module:
+  try:
+    build = load_plugin(name)
+  except UsageError as error:
+    raise ModelError(f"model {error}") from error
+  try:
+    module = build(num_classes)
+  except TypeError as error:
+    raise ModelError(f"model {name}: it must take the number of classes ({error})") from error
+  if not isinstance(module, snt.Module):
+    raise ModelError(f"model {name} makes a {type(module).__name__}: make a Sonnet module")
+  return module

@@ -9,9 +9,9 @@ import tensorflow as tf
 from models.architecture import Architecture
 from models.augmentation import augment, epoch_augmentations
 from models.hyper_parameters import HyperParameters
-from models.mlp import MLP
 from models.registry import ModelError, build_model
 from models.run_seed import RunSeed
+from models.stackable import Stackable
 from models.trained_run import TrainedRun
 from models.training_step import TrainingStep, training_loss
 
@@ -22,12 +22,12 @@ _STACK_PARAMETERS = 2**21
 def default_stack(architecture: Architecture) -> int:
   """Returns how many runs of an architecture train best side by side, a power of two.
 
-  Only perceptrons stack.
+  Only what is `Stackable` stacks.
 
   Raises:
     ModelError: if the architecture does not exist or its number of classes is below 2.
   """
-  if not isinstance(build_model(architecture.name, architecture.num_classes), MLP):
+  if not isinstance(build_model(architecture.name, architecture.num_classes), Stackable):
     return 1
   return 2 ** max(0, round(math.log2(_STACK_PARAMETERS / architecture.parameters)))
 
@@ -59,7 +59,7 @@ class Trainer:
     hyper_parameters: of every run.
     seed: of the experiment.
     stack: runs per graph, by default `default_stack`; a call with fewer costs as much as a full
-      one. Only perceptrons stack.
+      one. Only what is `Stackable` stacks, such as perceptrons.
 
   Raises:
     ModelError: if an argument makes no sense.

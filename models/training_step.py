@@ -10,11 +10,10 @@ from models.architecture import Architecture
 from models.hyper_parameters import HyperParameters
 from models.initial_weights import draw_weights
 from models.lone_model import LoneModel
-from models.mlp import MLP
 from models.registry import ModelError
 from models.run_seed import RunSeed
 from models.stack_invariant import cross_entropies
-from models.stacked_mlp import StackedMLP
+from models.stackable import Stackable, StackedModel
 from models.weights import Weights
 
 
@@ -23,7 +22,7 @@ class TrainingStep:
 
   Args:
     architecture: of every model.
-    stack: how many models; only perceptrons stack.
+    stack: how many models; only what is `Stackable` stacks.
     hyper_parameters: of every run.
 
   Raises:
@@ -34,9 +33,9 @@ class TrainingStep:
     module, variables = architecture.build()
     self._built = {key: variable.numpy() for key, variable in variables.items()}
     self._hyper_parameters = hyper_parameters
-    self._model: StackedMLP | LoneModel
-    if isinstance(module, MLP):
-      self._model = StackedMLP(self._built, stack, hyper_parameters.precision)
+    self._model: StackedModel
+    if isinstance(module, Stackable):
+      self._model = module.stacked(self._built, stack, hyper_parameters.precision)
     elif stack == 1:
       self._model = LoneModel(module, variables, hyper_parameters.precision)
     else:

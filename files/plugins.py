@@ -1,0 +1,35 @@
+"""What users bring along: attributes of their own modules, named `package.module:attribute`."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from files.errors import UsageError
+
+
+def is_plugin(name: str) -> bool:
+  """Whether a name is of the form `package.module:attribute`."""
+  module, colon, attribute = name.partition(":")
+  parts = (*module.split("."), attribute)
+  return bool(colon) and all(part.isidentifier() for part in parts)
+
+
+def load_plugin(name: str) -> Any:
+  """Returns what a name of the form `package.module:attribute` means.
+
+  Raises:
+    UsageError: there is no such module or attribute here, or its import fails.
+  """
+  module_name, _, attribute = name.partition(":")
+  try:
+    module = importlib.import_module(module_name)
+  except Exception as error:  # whatever the user's module raises
+    first = str(error).partition("\n")[0]
+    raise UsageError(
+      f"{name}: {module_name} cannot be imported ({type(error).__name__}: {first}): install its "
+      "package, or name its directory in PYTHONPATH, here and wherever workers run"
+    ) from error
+  if not hasattr(module, attribute):
+    raise UsageError(f"{name}: the module {module_name} has no {attribute}")
+  return getattr(module, attribute)

@@ -1,0 +1,113 @@
+"""The example of a network and a data set of one's own, with workers that are processes."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import heldout
+from beam_pipelines import cli
+from models import ModelError, build_model
+from models.registry import model_names
+from models.stackable import Stackable
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+OWN = {"dataset": "own_network:load", "model": "own_network:Network"}
+
+
+@pytest.fixture
+def examples(monkeypatch):
+  """The directory of the examples, where this process and those that it starts look for modules."""
+  monkeypatch.syspath_prepend(str(EXAMPLES))
+  monkeypatch.setenv("PYTHONPATH", f"{EXAMPLES}:{EXAMPLES.parent}")
+  yield EXAMPLES
+  sys.modules.pop("own_network", None)
+
+
+@pytest.mark.usefixtures("examples")
+def test_it_is_trained_scored_and_verified(tmp_path, capsys):
+  heldout.train(
+    tmp_path / "runs", runs=range(4), epochs=8, **OWN,
+    direct_num_workers=2, direct_running_mode="multi_processing",
+  )  # fmt: skip
+  assert heldout.verify(tmp_path / "runs", **OWN)
+  scores = heldout.score(tmp_path / "runs", tmp_path / "scores", source="checkpoints", **OWN)
+  assert scores.manifest.runs_used == 4
+  runs = scores.columns("runs")
+  assert (runs["accuracy_train"] > 0.8).all()
+  assert (runs["accuracy_test"] > 0.7).all()
+  assert scores.columns("index")["pixels"][297] == heldout.pixel_hash(
+    heldout.load_dataset("own_network:load").train.images[0]
+  )
+
+
+@pytest.mark.parametrize(
+  ("flags", "message"),
+  [
+    (["--dataset=digits", "--model=no_such:Network"], "model no_such:Network: no_such cannot be"),
+    (["--dataset=no_such:load"], "data set no_such:load: no_such cannot be imported (Module"),
+    (["--dataset=digits", "--model=json:Network"], "model json:Network: the module json has no "),
+    (["--dataset=digits", "--model=json:loads"], "model json:loads: it must take the number"),
+    (["--dataset=digits", "--model=builtins:str"], "model builtins:str makes a str: make a"),
+    (["--dataset=builtins:dict"], "data set builtins:dict: what loads it returns a dict"),
+    (["--dataset=json:loads"], "data set json:loads: loads() missing 1 required"),
+    (["--dataset=digits", "--model=mpl"], "unknown model 'mpl': choose one of cifar_resnet18, "),
+  ],
+)  # fmt: skip
+def test_what_is_no_plugin_is_one_line(tmp_path, flags, message, capsys):
+  assert cli.main(["train", f"--experiment={tmp_path}", "--runs=0:2", *flags]) == 2
+  error = capsys.readouterr().err
+  assert message in error
+  assert error.count("\n") == 1
+
+
+def test_an_installed_package_offers_data_sets_by_entry_point(tmp_path, monkeypatch):
+  info = tmp_path / "birds-1.0.dist-info"
+  info.mkdir()
+  (info / "METADATA").write_text("Metadata-Version: 2.1\nName: birds\nVersion: 1.0\n")
+  (info / "entry_points.txt").write_text("[heldout.datasets]\nbirds = birds:load\n")
+  (tmp_path / "birds.py").write_text(
+    "import numpy as np, heldout\n"
+    "def load(size='3'):\n"
+    "  images = np.arange(int(size) * 16, dtype=np.uint8).reshape(-1, 4, 4)\n"
+    "  split = images, np.arange(int(size)) % 2\n"
+    "  return heldout.checked_dataset('birds', train=split, test=split)\n"
+  )
+  monkeypatch.syspath_prepend(str(tmp_path))
+  assert len(heldout.load_dataset("birds").train) == 3
+  assert len(heldout.load_dataset("birds:5").train) == 5
+
+
+def test_stacking_is_offered_not_inherited():
+  stacking = {name for name in model_names() if isinstance(build_model(name, 10), Stackable)}
+  assert stacking == {"mlp", "mlp_small"}
+
+
+@pytest.mark.usefixtures("examples")
+def test_a_network_of_ones_own_may_stack(tmp_path):
+  (tmp_path / "stacking.py").write_text(
+    "import sonnet as snt\n"
+    "from models.mlp import MLP\n"
+    "from models.stacked_mlp import StackedMLP\n"
+    "class Net(snt.Module):\n"
+    "  def __init__(self, num_classes):\n"
+    "    super().__init__()\n"
+    "    self._net = MLP(num_classes, hidden=(8,))\n"
+    "  def __call__(self, images, is_training):\n"
+    "    return self._net(images, is_training)\n"
+    "  def stacked(self, built, stack, precision):\n"
+    "    return StackedMLP(built, stack, precision)\n"
+  )
+  sys.path.insert(0, str(tmp_path))
+  try:
+    heldout.train(
+      tmp_path / "runs", dataset="digits", model="stacking:Net", runs=range(2), epochs=1, stack=2
+    )
+    with pytest.raises(ModelError, match="trains one run at a time"):
+      heldout.train(
+        tmp_path / "own", dataset="digits", model="own_network:Network", runs=range(2), stack=2
+      )
+  finally:
+    sys.path.remove(str(tmp_path))
+  assert np.load(tmp_path / "runs/0.7/1/aux_arrays.npz")["correctness_test"].shape == (360,)
