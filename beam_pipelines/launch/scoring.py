@@ -11,7 +11,7 @@ import math
 import platform
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
   from beam_pipelines.transforms.evaluate_checkpoints import Evaluation
 
 _VERSIONS = ("heldout", "apache-beam", "numpy", "numba", "pyarrow", "tensorflow")
+
+_BY_MAX = "records margins by max, from which no probabilities follow"
 
 _KEPT_OPTIONS = (
   "outcome",
@@ -152,6 +154,10 @@ def plan_scoring(args: argparse.Namespace) -> Scoring:
       Skipped(part.path_of(run), NO_CHECKPOINT) for part in packed for run in part.runs
     )
     packed = ()
+  if selection.kind.name == "probability":
+    by_max = [part for part in packed if part.margin == "max"]
+    skipped += tuple(Skipped(part.path_of(run), _BY_MAX) for part in by_max for run in part.runs)
+    packed = tuple(part for part in packed if part.margin != "max")
   most_runs = max(Counter(key.subset_ratio for key in {*scored, *listing.keys}).values())
   return Scoring(
     request,
@@ -174,8 +180,23 @@ def plan_scoring(args: argparse.Namespace) -> Scoring:
       selection.kind,
     ),
     evaluation,
-    warnings=dataset.warnings if dataset else (),
+    warnings=(
+      *(dataset.warnings if dataset else ()),
+      *(_doubt_margins(len(unscored), packed) if selection.kind.name == "margin" else ()),
+    ),
   )
+
+
+def _doubt_margins(directories: int, packed: Sequence[PackedRuns]) -> Iterator[str]:
+  """Yields what to know of margins that are no log-odds."""
+  by_max = sum(len(part.runs) for part in packed if part.margin == "max")
+  runs = directories + sum(len(part.runs) for part in packed)
+  if by_max:
+    apart = "" if by_max == runs else ", as those of the others are: score the two apart"
+    yield (
+      f"{by_max:,} of {runs:,} runs record margins by max, the label's logit minus the largest "
+      f"other, which are no log-odds{apart}"
+    )
 
 
 def _runs_of(scores: Scores) -> set[RunKey]:

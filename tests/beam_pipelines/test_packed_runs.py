@@ -1,5 +1,6 @@
 """Every command takes packed runs as it takes run directories."""
 
+import dataclasses
 import json
 import shutil
 
@@ -10,7 +11,13 @@ from beam_pipelines import cli
 from beam_pipelines.storage.runs.experiment import list_runs
 from beam_pipelines.storage.runs.run_place import RunKey
 from tests.helpers.archives import make_archive, md5, run_members
-from tests.helpers.outcomes import NUM_TRAIN, make_outcomes, write_experiment, write_few_digits
+from tests.helpers.outcomes import (
+  NUM_TRAIN,
+  add_margins,
+  make_outcomes,
+  write_experiment,
+  write_few_digits,
+)
 from tests.helpers.packs import without_test, without_train, write_pack
 
 
@@ -214,3 +221,53 @@ def test_ingest_does_not_count_packed_runs_as_its_own(tmp_path, capsys):
   capsys.readouterr()
   assert cli.main(ingest) == 0
   assert capsys.readouterr().out.startswith("all 2 runs of ")
+
+
+@pytest.mark.parametrize("outcome", ["probability", "margin"])
+def test_margins_of_packed_runs_are_scored_as_those_of_directories(tmp_path, outcome):
+  outcomes = add_margins(make_outcomes(0.5, range(12)))
+  write_pack(tmp_path / "packed", outcomes, margin="logsumexp")
+  write_experiment(tmp_path / "directories", outcomes)
+  for name in ("packed", "directories"):
+    assert _score(tmp_path / name, tmp_path / f"scores-{name}", f"--outcome={outcome}") == 0
+  parts = [_manifest(tmp_path / f"scores-{name}")["parts"] for name in ("packed", "directories")]
+  assert parts[0] == parts[1]
+  assert _manifest(tmp_path / "scores-packed")["warnings"] == []
+
+
+def test_margins_by_max_are_no_log_odds(tmp_path, capsys):
+  outcomes = add_margins(make_outcomes(0.5, range(12)))
+  write_pack(tmp_path / "runs", outcomes, margin="max")
+  assert _score(tmp_path / "runs", tmp_path / "scores", "--outcome=margin") == 0
+  assert (
+    "12 of 12 runs record margins by max, the label's logit minus the largest other, which are no "
+    "log-odds\n" in capsys.readouterr().err
+  )
+  write_experiment(tmp_path / "runs", add_margins(make_outcomes(0.5, range(12, 16))))
+  assert _score(tmp_path / "runs", tmp_path / "mixed", "--outcome=margin") == 0
+  assert (
+    "12 of 16 runs record margins by max, the label's logit minus the largest other, which are no "
+    "log-odds, as those of the others are: score the two apart" in capsys.readouterr().err
+  )
+  assert _score(tmp_path / "runs", tmp_path / "probabilities", "--outcome=probability") == 0
+  assert capsys.readouterr().out.startswith("scored 4 runs ")
+  reasons = {reason for _, reason in _rows(tmp_path / "probabilities", "skipped")}
+  assert reasons == {"records margins by max, from which no probabilities follow"}
+
+
+def test_margins_of_one_side_alone_are_scored(tmp_path):
+  outcomes = add_margins(make_outcomes(0.5, range(12)))
+  write_pack(tmp_path / "full", outcomes, margin="logsumexp")
+  one = [dataclasses.replace(each, test_margin=b"") for each in without_test(outcomes)]
+  write_pack(tmp_path / "train", one, margin="logsumexp")
+  other = [dataclasses.replace(each, train_margin=b"") for each in without_train(outcomes)]
+  write_pack(tmp_path / "test", other, margin="logsumexp")
+  for name in ("full", "train", "test"):
+    flags = ["--outcome=margin", "--min_memorization=-100"]
+    assert _score(tmp_path / name, tmp_path / f"scores-{name}", *flags) == 0
+  full, train, test = (tmp_path / f"scores-{name}" for name in ("full", "train", "test"))
+  assert _rows(train, "examples") == _rows(full, "examples")
+  assert _rows(train, "influence") == []
+  columns = "* exclude (memorization)"
+  assert _rows(test, "influence", columns) == _rows(full, "influence", columns) != []
+  assert _rows(test, "examples") == []

@@ -5,7 +5,7 @@ import dataclasses
 from beam_pipelines.storage.runs import packed_part, packs
 
 
-def write_pack(experiment, outcomes, name="pack", runs_per_part=3):
+def write_pack(experiment, outcomes, name="pack", runs_per_part=3, margin=None):
   """Writes outcomes of one subset ratio as a pack; returns its directory."""
   directory = packs.directory_of(str(experiment), outcomes[0].key.subset_ratio, name)
   parts = [
@@ -25,6 +25,7 @@ def write_pack(experiment, outcomes, name="pack", runs_per_part=3):
     rows={},
     created="2026-11-25T00:00:00+00:00",
     parts=tuple(parts),
+    margin=margin,
   )
   packs.write_manifest(directory, pack)
   return directory
