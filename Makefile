@@ -22,7 +22,7 @@ DISTRIBUTION := $(ENGINES)/flink/distribution/.ready
 RATIOS := 0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9
 MNIST_RUNS ?= 0:4
 
-.PHONY: help setup demo mnist test docs flink spark prism test-flink test-prism lint lock clean
+.PHONY: help setup demo mnist test docs release-check flink spark prism test-flink test-prism lint lock clean
 
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -105,6 +105,9 @@ test-prism: $(READY) ## the same jobs on Prism
 # MkDocs says at each start that its theme will have a successor.
 docs: $(READY) ## build the documentation site, build/site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+release-check: $(READY) ## build wheel and sdist, and use the wheel outside of the clone
+	scripts/release_check.sh
 
 lint: $(READY) ## ruff, mypy and hadolint
 	$(BIN)/ruff check .
