@@ -14,7 +14,7 @@ from tqdm import tqdm
 import files
 from beam_pipelines.launch import arguments, command
 from beam_pipelines.storage.runs.archive import RunArchive
-from beam_pipelines.storage.runs.experiment import RunDirectory, list_runs
+from beam_pipelines.storage.runs.experiment import Listing, RunDirectory, list_runs
 from beam_pipelines.storage.runs.notes import read_note
 from beam_pipelines.storage.runs.run_place import AUX_ARRAYS
 from beam_pipelines.storage.runs.run_writer import RunWriter
@@ -99,7 +99,7 @@ def _ingest(archive: _Archive, experiment: str) -> int:
   listing = list_runs(experiment)
   there = listing.runs
   complete = sum(run.complete for run in there)
-  note = _check_note(archive, experiment) if listing.keys else {}
+  note = _check_note(archive, experiment, listing)
   if note.get("state") == _VERIFIED and note["runs"] == complete:
     print(f"all {complete:,} runs of {archive.path} are in {experiment} already")
     return 0
@@ -108,7 +108,9 @@ def _ingest(archive: _Archive, experiment: str) -> int:
     f"where {complete:,} runs are complete"
   )
   files.delete_unfinished(experiment)
-  _write_note(archive, experiment, _UNFINISHED, complete)
+  if not _claim_note(archive, experiment, complete):
+    _check_note(archive, experiment, listing)  # another command may have been quicker
+    _write_note(archive, experiment, _UNFINISHED, complete)
   digest = hashlib.md5(usedforsecurity=False)
   try:
     writer, run_archive = _write_runs(archive, experiment, there, digest)
@@ -145,18 +147,20 @@ def _hashed_chunks(path: str, digest: _Digest, bar: tqdm) -> Iterator[bytes]:
     yield chunk
 
 
-def _check_note(archive: _Archive, experiment: str) -> dict[str, Any]:
-  """Returns what an earlier call has noted about the runs that are there."""
+def _check_note(archive: _Archive, experiment: str, listing: Listing) -> dict[str, Any]:
+  """Returns what an earlier call has noted about the runs, if any are there or were to be."""
   path = files.join(experiment, INGESTION)
   if not files.exists(path):
+    if not listing.keys:
+      return {}
     raise UsageError(
       f"--experiment={experiment} holds runs that were not ingested: choose another directory"
     )
   note = read_note(path, _NOTE)
   if note["md5"] != archive.md5:
     raise UsageError(
-      f"--experiment={experiment} holds runs of another archive, {note['archive']} with MD5 sum "
-      f"{note['md5']}: choose another directory"
+      f"--experiment={experiment} is for runs of another archive, {note['archive']} with MD5 sum "
+      f"{note['md5']}: choose another directory, or delete this one if that was a mistake"
     )
   if note["state"] == _WRONG_MD5:
     raise UsageError(
@@ -165,9 +169,20 @@ def _check_note(archive: _Archive, experiment: str) -> dict[str, Any]:
   return note
 
 
+def _claim_note(archive: _Archive, experiment: str, runs: int) -> bool:
+  """Notes whose runs the directory is for, unless there is a note; returns whether it did."""
+  return files.claim_json(*_note(archive, experiment, _UNFINISHED, runs))
+
+
 def _write_note(archive: _Archive, experiment: str, state: str, runs: int) -> None:
+  files.write_json(*_note(archive, experiment, state, runs))
+
+
+def _note(
+  archive: _Archive, experiment: str, state: str, runs: int
+) -> tuple[str, dict[str, object]]:
   note = {"archive": archive.path, "md5": archive.md5, "state": state, "runs": runs}
-  files.write_json(files.join(experiment, INGESTION), note)
+  return files.join(experiment, INGESTION), note
 
 
 def _check_result(archive: _Archive, experiment: str, writer: RunWriter, md5: str) -> None:

@@ -208,14 +208,43 @@ def test_the_experiment_must_be_of_this_archive(archive, tmp_path, capsys):
   capsys.readouterr()
   assert _ingest(archive, tmp_path / "e") == 2
   assert _error(capsys) == (
-    f"--experiment={tmp_path}/e holds runs of another archive, {other} with MD5 sum "
-    f"{md5(other.read_bytes())}: choose another directory"
+    f"--experiment={tmp_path}/e is for runs of another archive, {other} with MD5 sum "
+    f"{md5(other.read_bytes())}: choose another directory, or delete this one if that was a mistake"
   )
   files.write_bytes(f"{tmp_path}/trained/0.5/1/aux_arrays.npz", b"x")
   assert _ingest(archive, tmp_path / "trained") == 2
   assert _error(capsys) == (
     f"--experiment={tmp_path}/trained holds runs that were not ingested: choose another directory"
   )
+
+
+def test_of_two_that_begin_at_once_with_other_archives_one_fails(
+  archive, tmp_path, capsys, monkeypatch
+):
+  """Both look before either has written down whose runs the directory is for."""
+  other = tmp_path / "other.tar.gz"
+  other.write_bytes(make_archive(run_members(RunKey(0.5, 1))))
+  original = files.delete_unfinished
+
+  def meanwhile(directory):
+    monkeypatch.setattr(files, "delete_unfinished", original)
+    assert _ingest(other, tmp_path / "e") == 0
+    original(directory)
+
+  monkeypatch.setattr(files, "delete_unfinished", meanwhile)
+  assert _ingest(archive, tmp_path / "e") == 2
+  assert _error(capsys).startswith(f"--experiment={tmp_path}/e is for runs of another archive, ")
+  assert _note(tmp_path / "e")["md5"] == md5(other.read_bytes())
+  assert _complete(tmp_path / "e") == [RunKey(0.5, 1)]
+
+
+def test_a_directory_is_taken_before_its_first_run_is_there(archive, tmp_path, capsys):
+  (tmp_path / "e").mkdir()
+  note = {"archive": "first.tar.gz", "md5": "0" * 32, "state": "unfinished", "runs": 0}
+  (tmp_path / "e" / ingest.INGESTION).write_text(json.dumps(note))
+  assert _ingest(archive, tmp_path / "e") == 2
+  assert "is for runs of another archive, first.tar.gz with MD5 sum 000" in _error(capsys)
+  assert _note(tmp_path / "e") == note
 
 
 @pytest.mark.parametrize(
