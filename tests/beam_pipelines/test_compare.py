@@ -256,6 +256,31 @@ def test_a_bare_array_must_be_scores_of_that_kind(tmp_path, capsys):
   )
 
 
+def _put(value, *places):
+  def change(array):
+    array[list(places)] = value
+    return array
+
+  return change
+
+
+def test_undefined_scores_are_counted_and_in_no_mean(tmp_path, capsys):
+  path = _changed(tmp_path / "x.npz", CIFAR10, scores=_put(np.nan, 3, 50, 499))
+  out = _compare(capsys, CIFAR10, path)
+  row = _summary(out)["C-score"]
+  assert [row[name] for name in ("in_both", "undefined", "mean")] == ["500", "3", "0"]
+  assert "largest differences" not in out
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_infinite_scores_are_refused(tmp_path, capsys, value):
+  path = _changed(tmp_path / "x.npz", CIFAR10, scores=_put(value, 7))
+  for sides in ((path, CIFAR10), (CIFAR10, path)):
+    assert f"{path}: array scores has {value}, which is no score: undefined ones are NaN" in (
+      _compare(capsys, *sides)
+    )
+
+
 def test_pairs_are_looked_up_in_the_demonstrations_influence(tmp_path, capsys):
   influence = np.round(np.random.default_rng(0).random((5, 4)), 3).astype(
     np.float32

@@ -17,6 +17,7 @@ BARE = ""
 _NPY, _ZIP = b"\x93NUMPY", b"PK"
 _KINDS = NUMBERS + STRINGS
 _INDEX_LIMIT = 2**31  # pairs of smaller indices fit one int64
+_LARGEST = np.finfo(np.float32).max  # as which scores are compared: what is beyond is infinite
 _SORTS = {"iu": "integers", "f": "floats", "SU": "byte or Unicode strings"}
 
 
@@ -50,8 +51,16 @@ class PublishedArrays:
     return self.matrix(name, *(shape or (None,))).astype(np.float64, copy=False)
 
   def matrix(self, name: str, *shape: int | None) -> np.ndarray:
-    """Returns an array of floats as it is stored."""
-    return self._load(name, "f", shape)
+    """Returns an array of scores as it is stored; NaN stands for an undefined one."""
+    values = self._load(name, "f", shape)
+    if values.size:
+      # Without a copy, for there are gigabytes; and without NaN, which these pass over.
+      for bad in (np.fmax.reduce(values, axis=None), np.fmin.reduce(values, axis=None)):
+        if abs(bad) > _LARGEST:
+          raise UsageError(
+            f"{self.path}: {_what(name)} has {bad:g}, which is no score: undefined ones are NaN"
+          )
+    return values
 
   def file_names(self, name: str, length: int | None = None) -> np.ndarray:
     """Returns `length` file names, all different, as strings: `U` [length].
@@ -72,7 +81,6 @@ class PublishedArrays:
   def _load(self, name: str, kinds: str, shape: tuple[int | None, ...]) -> np.ndarray:
     if name not in self._arrays:
       raise UsageError(f"{self.path} has no array {name}")
-    what = f"array {name}" if name != BARE else "its array"
     values = self._arrays[name]
     fits = len(shape) == values.ndim and all(
       size in (None, actual) for size, actual in zip(shape, values.shape, strict=True)
@@ -80,10 +88,14 @@ class PublishedArrays:
     if values.dtype.kind not in kinds or not fits:
       wanted = " × ".join("n" if size is None else f"{size}" for size in shape)
       raise UsageError(
-        f"{self.path}: {what} is {values.dtype} of shape {values.shape}: "
+        f"{self.path}: {_what(name)} is {values.dtype} of shape {values.shape}: "
         f"it must be {wanted} {_SORTS[kinds]}"
       )
     return values
+
+
+def _what(name: str) -> str:
+  return f"array {name}" if name != BARE else "its array"
 
 
 def open_arrays(path: str, wanted: Callable[[str], bool]) -> PublishedArrays:

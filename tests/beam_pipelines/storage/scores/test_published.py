@@ -211,6 +211,9 @@ def test_scores_without_labels_have_no_name_either(tmp_path):
     (np.zeros((2, 2)), r"its array is float64 of shape \(2, 2\): it must be n floats"),
     (np.zeros(2, int), "its array is int64 of shape .*: it must be n floats"),
     (np.zeros(2, [("a", "f8")]), "cannot be read: the array is of raw or structured records"),
+    (np.array([0, np.nan, np.inf]), "its array has inf, which is no score: undefined ones are NaN"),
+    (np.array([-np.inf, np.nan], np.float16), "its array has -inf, which is no score"),
+    (np.array([0.5, 1e39]), r"its array has 1e\+39, which is no score"),
   ],
 )
 def test_says_what_is_wrong_with_a_bare_array(tmp_path, array, message):
@@ -242,6 +245,12 @@ def test_a_bare_array_that_was_cut_short_is_an_error(tmp_path, share):
     ),
     ("cscores", {"scores": np.zeros(3)}, r"scores is float64 of shape \(3,\): it must be 2 floats"),
     ("cscores", {"scores": np.zeros((2, 1))}, r"of shape \(2, 1\): it must be 2 floats"),
+    ("cscores", {"scores": np.array([0.5, np.inf])}, "array scores has inf, which is no score"),
+    ("high_influence_pairs", {"infl": np.array([-np.inf, 0, 0])}, "array infl has -inf, which"),
+    ("high_influence_pairs", {"mem": np.array([0, np.inf, 0])}, "array mem has inf, which"),
+    ("influence_matrix", {"tr_mem": np.array([0, 0, np.inf])}, "array tr_mem has inf, which"),
+    ("influence_matrix", {"infl_matrix_class1": np.array([[np.inf], [0]])}, "class1 has inf, whi"),
+    ("infl_mem", {"influence": np.array([[0, -np.inf]], np.float32)}, "influence has -inf, which"),
     ("cscores", {"labels": np.zeros(2)}, r"labels is float64 of shape .*: it must be n integers"),
     ("cscores", {"labels": np.array([-1, 0])}, "labels has -1, which is not in 0…2147483647"),
     ("cscores", {"scores": None}, "is of no known format: it holds labels; docs/published_formats"),
