@@ -93,9 +93,11 @@ def _prepared_builder(spec: str, name: str, data_dir: str | None) -> Any:
     is_prepared = builder.is_prepared()
   if not is_prepared:
     _LOGGER.warning(
-      "%s is not in %s yet: downloading it (without a network TFDS gives up after 3 to 4 minutes)",
+      "%s is not in %s yet: downloading it (without a network TFDS gives up after 3 to 4 minutes; "
+      "to avoid that, run `tfds build %s` where the network is open and copy its directory)",
       spec,
       builder.data_dir,
+      name,
     )
     with explained(
       f"{spec} could not be downloaded and prepared in {builder.data_dir}",

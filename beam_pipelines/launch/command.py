@@ -23,7 +23,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 
 from beam_pipelines.launch.dataflow import is_dataflow
 from beam_pipelines.launch.process import INTERRUPTED, end
-from beam_pipelines.launch.progress import LogAboveBars
+from beam_pipelines.launch.progress import LogAboveBars, NoticesAboveBars
 from files.errors import UsageError
 from files.printable import printable
 
@@ -195,10 +195,13 @@ def execute_module(command: str, run: Run) -> NoReturn:
 
 @contextmanager
 def quiet(*, verbose: bool) -> Iterator[None]:
-  """Shows what libraries log and warn of only if asked to; errors reach the user as exceptions."""
+  """Shows what libraries log and warn of only if asked to; errors reach the user as exceptions.
+
+  What our own packages warn of, such as a download that takes its time, is shown always.
+  """
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   root = logging.getLogger()
-  handler = LogAboveBars() if verbose else logging.NullHandler()
+  handler = LogAboveBars() if verbose else NoticesAboveBars("image_datasets")
   level = root.level
   root.addHandler(handler)
   if verbose:

@@ -165,7 +165,8 @@ def test_data_that_cannot_be_prepared_is_announced_and_refused(tmp_path, caplog)
   assert "\n" not in message
   assert [record.getMessage() for record in caplog.records] == [
     f"tfds:imagenet2012:5.1.0 is not in {directory} yet: downloading it "
-    "(without a network TFDS gives up after 3 to 4 minutes)"
+    "(without a network TFDS gives up after 3 to 4 minutes; to avoid that, run "
+    "`tfds build imagenet2012:5.1.0` where the network is open and copy its directory)"
   ]
 
 

@@ -1,5 +1,6 @@
 import argparse
 import importlib.metadata
+import logging
 
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
@@ -133,6 +134,19 @@ def test_unexpected_errors_keep_their_traceback_for_whoever_asks(capsys):
   assert capsys.readouterr().err.startswith(line)
   assert command.execute("do", fail, ["--verbose"]) == 2
   assert "Traceback" in capsys.readouterr().err
+
+
+def test_what_a_data_set_has_to_say_is_shown_and_what_libraries_log_is_not(capsys):
+  def log(argv):
+    logging.getLogger("image_datasets.tfds").warning("downloading %s", "it")
+    logging.getLogger("image_datasets.tfds").info("looking around")
+    logging.getLogger("apache_beam.coders").warning("falling back")
+    return 0
+
+  assert command.execute("do", log, []) == 0
+  assert capsys.readouterr().err == "downloading it\n"
+  assert command.execute("do", log, ["--verbose"]) == 0
+  assert "WARNING apache_beam.coders: falling back\n" in capsys.readouterr().err
 
 
 def test_help_names_every_command(capsys):
