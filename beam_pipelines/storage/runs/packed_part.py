@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import files
+from beam_pipelines.storage.parquet import open_parquet
 from beam_pipelines.storage.runs.misreadings import RunTrace
 from beam_pipelines.storage.runs.outcome import RunOutcome
 from beam_pipelines.storage.runs.packs import MANIFEST, PackedPart, PackedRuns, stretches
@@ -144,9 +145,7 @@ def _read_groups(packed: PackedRuns, columns: Iterable[str]) -> Iterator[pa.Tabl
       "that was written, or import again"
     )
   try:
-    file = pq.ParquetFile(io.BytesIO(content))
-    if not file.schema_arrow.equals(_SCHEMA) or file.metadata.num_rows != part.rows:
-      raise ValueError(f"its {file.metadata.num_rows:,} rows or their columns are not a pack's")
+    file = open_parquet(content, _SCHEMA.equals, part.rows)
     for group in range(file.num_row_groups):
       rows = file.read_row_group(group, columns=list(columns))
       rows.validate(full=True)

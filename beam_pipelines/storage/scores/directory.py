@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import io
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 import files
+from beam_pipelines.storage.parquet import open_parquet
 from beam_pipelines.storage.scores.damage import explained_damage
 from beam_pipelines.storage.scores.manifest import (
   MANIFEST,
@@ -96,10 +96,8 @@ def decode_part(path: str, part: StoredPart) -> pa.Table:
     raise UsageError(f"{path} is missing: score again, or put it back") from None
   check_content(path, part, content)
   with explained_damage(path):
-    rows = pq.read_table(io.BytesIO(content))
+    rows = open_parquet(content, functools.partial(is_table, part.table), part.rows).read()
     rows.validate(full=True)
-    if not is_table(part.table, rows.schema) or rows.num_rows != part.rows:
-      raise ValueError(f"its {rows.num_rows:,} rows or their columns are not those of the table")
   return rows
 
 

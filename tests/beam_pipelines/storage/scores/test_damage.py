@@ -134,6 +134,18 @@ def test_a_table_of_other_columns_is_one_line(part):
     _read_rows(str(part))
 
 
+def test_rows_beyond_those_of_the_manifest_are_never_unpacked(tmp_path, monkeypatch):
+  """A few kilobytes claim, and have, a hundred thousand times as many."""
+  path = tmp_path / "bomb.parquet"
+  rows = make_table("skipped", path=["x"] * 1_000_000, reason=["y"] * 1_000_000)
+  pq.write_table(rows, path, compression="zstd", row_group_size=1_000_000)
+  assert path.stat().st_size < 10_000
+  monkeypatch.setattr(pq.ParquetFile, "read", None)
+  part = describe_part("skipped", "bomb.parquet", 10, path.read_bytes())
+  with pytest.raises(UsageError, match=rf"^{path} is damaged \(its 1,000,000 rows or their colu"):
+    decode_part(str(path), part)
+
+
 @pytest.mark.parametrize("name", ["ratio-0.7/zarr.json", "ratio-0.7/c/1/0"])
 def test_a_damaged_matrix_is_one_line_whatever_the_damage(scores, name):
   path = scores / "influence.zarr" / name
