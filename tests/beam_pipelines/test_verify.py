@@ -5,8 +5,11 @@ import apache_beam as beam
 import numpy as np
 import pytest
 
+import files
 from beam_pipelines import cli, verify
-from beam_pipelines.transforms.match_outcomes import MatchOutcomes
+from beam_pipelines.storage.runs.experiment import Skipped
+from beam_pipelines.storage.runs.run_place import RunKey
+from beam_pipelines.transforms.match_outcomes import MatchOutcomes, RunMatches
 from tests.helpers.checkpoints import write_broken_digits_runs, write_digits_experiment
 from tests.helpers.outcomes import make_outcomes, write_experiment
 
@@ -173,6 +176,49 @@ def test_runs_that_the_runner_loses_are_an_error(experiment, monkeypatch, capsys
     "heldout verify: error: 1 of 5 runs were neither verified nor skipped, such as "
     f"{experiment}/0.7/4: the runner lost them, use another --runner\n"
   )
+
+
+@pytest.mark.parametrize(
+  ("damage", "problem"),
+  [
+    (lambda content: content[:-10], "Invalid JSON: "),
+    (lambda content: b"", "Invalid JSON: "),
+    (lambda content: b"[]", "Input should be "),
+    (lambda content: content.replace(b'"same"', b'"some"'), "Field required"),
+    (lambda content: content.replace(b'"run":', b'"run":"x","r":'), "Input should be "),
+  ],
+  ids=["cut short", "empty", "a list", "without a field", "of another type"],
+)
+def test_a_result_that_is_not_what_the_job_wrote_is_one_line(
+  experiment, monkeypatch, capsys, damage, problem
+):
+  original, paths = verify._read, []
+
+  def read(path, listed):
+    paths.append(path)
+    written = files.read_bytes(path)
+    files.write_bytes(path, damage(written))
+    assert files.read_bytes(path) != written
+    return original(path, listed)
+
+  monkeypatch.setattr(verify, "_read", read)
+  assert _verify(experiment) == 2
+  captured = capsys.readouterr()
+  assert captured.out == ""
+  assert captured.err.count("\n") == 1
+  assert captured.err.startswith(
+    f"heldout verify: error: {paths[0]} is not what the job wrote ({problem}"
+  )
+  assert captured.err.endswith("): verify again\n")
+
+
+def test_the_result_is_read_as_it_was_written(tmp_path):
+  path = str(tmp_path / "verified.json")
+  matches = [RunMatches(RunKey(0.7, 2**63 - 1), (1, 2, 3), (3, 4, 5))]
+  verify._write(path, matches, [Skipped("/r/0.7/3", 'has "quotes" and \u2192')])
+  verified = verify._read(path, [Skipped("/r/0.7/1", "is listed")])
+  assert verified.matches == matches
+  assert verified.skipped == {"/r/0.7/1": "is listed", "/r/0.7/3": 'has "quotes" and \u2192'}
 
 
 def test_nothing_to_compare_with_is_an_error(experiment, capsys):
