@@ -52,6 +52,16 @@ class LogAboveBars(logging.Handler):
       self.handleError(record)
 
 
+class NoticesAboveBars(LogAboveBars):
+  """Writes only what one package has to say, without saying who says it."""
+
+  def __init__(self, package: str) -> None:
+    super().__init__()
+    self.setLevel(logging.WARNING)
+    self.addFilter(logging.Filter(package))
+    self.setFormatter(logging.Formatter("%(message)s"))
+
+
 class _PerMinute(tqdm):
   """A bar whose rate is per minute: runs take seconds to hours."""
 

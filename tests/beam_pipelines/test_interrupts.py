@@ -6,10 +6,16 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
 
+import files
 from beam_pipelines import cli
 from beam_pipelines.storage.runs.experiment import list_runs
+from beam_pipelines.storage.runs.run_place import RunKey
+from tests.helpers.archives import make_archive, run_members
+from tests.helpers.outcomes import make_outcomes, write_experiment
 
 
 def test_training_that_is_interrupted_keeps_complete_runs(tmp_path):
@@ -28,6 +34,66 @@ def test_training_that_is_interrupted_keeps_complete_runs(tmp_path):
   complete = [run for run in list_runs(experiment).runs if run.complete]
   assert cli.main(["train", *arguments, f"--runs=0:{len(complete) + 2}", "--stack=2"]) == 0
   assert all(run.complete for run in list_runs(experiment).runs)
+
+
+COMMANDS = {
+  "score": ["--experiment={0}/runs", "--scores={0}/again", "--dense"],
+  "verify": ["--experiment={0}/runs", "--dataset=digits", "--model=mlp"],
+  "inspect": ["--experiment={0}/runs"],
+  "report": ["--scores={0}/scores", "--dataset=digits", "--output={0}/new"],
+  "export": ["--scores={0}/scores", "--format=cscores", "--output={0}/new"],
+  "compare": ["{0}/scores", "{0}/scores"],
+  "ingest": ["--experiment={0}/new", "--archive={0}/runs.tar.gz", f"--md5={'0' * 32}"],
+  "import-outcomes": [
+    *("--experiment={0}/new", "--from=arrays", "--masks={0}/masks.npy"),
+    "--correct={0}/masks.npy",
+  ],
+  "build-tfrecords": ["--images={0}/tree", "--split=train", "--output={0}/new"],
+}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+  """What commands read: runs, their scores, an archive, arrays, a tree of images."""
+  root = tmp_path_factory.mktemp("interrupts")
+  sizes = {"num_train": 1437, "num_test": 360}
+  write_experiment(root / "runs", make_outcomes(0.7, range(4), **sizes))
+  flags = [f"--experiment={root}/runs", f"--scores={root}/scores", "--dataset=digits"]
+  assert cli.main(["score", *flags]) == 0
+  (root / "runs.tar.gz").write_bytes(make_archive(run_members(RunKey(0.7, 1))))
+  np.save(root / "masks.npy", np.random.default_rng(0).random((8, 20)) < 0.5)
+  for name in ("cat", "dog"):
+    (root / "tree" / name).mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(root / "tree" / name / "1.png")
+  return root
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_interrupt_while_files_are_touched_is_one_line(
+  inputs, monkeypatch, capsys, command, nth
+):
+  """Whichever the command reads or lists, in this thread or in a worker's."""
+  touched = []
+
+  def interrupting(original):
+    def touch(*arguments, **options):
+      touched.append(arguments[0])
+      if len(touched) == nth:
+        os.kill(os.getpid(), signal.SIGINT)
+      return original(*arguments, **options)
+
+    return touch
+
+  for name in ("exists", "list_files", "read_bytes", "read_many", "read_range", "size"):
+    monkeypatch.setattr(files, name, interrupting(getattr(files, name)))
+  status = cli.main([command, *(flag.format(inputs) for flag in COMMANDS[command])])
+  assert len(touched) >= nth
+  captured = capsys.readouterr()
+  assert status == 130, captured
+  assert captured.err.startswith(f"heldout {command}: interrupted: ")
+  assert captured.err.count("\n") == 1
+  assert not (inputs / "again" / "manifest.json").exists()
 
 
 # What a command imports last is a module that never ends; it says that it was reached.

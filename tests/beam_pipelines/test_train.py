@@ -2,6 +2,7 @@ import io
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -378,12 +379,8 @@ def test_a_killed_training_resumes(trained, tmp_path, runs_before_the_kill):
   assert sum(len(run.files) for run in list_runs(str(tmp_path)).runs) == 12 * 3
 
 
-def test_progress_shows_on_a_terminal_only(tmp_path):
-  """A pseudo-terminal shows runs done, the rate and the time left; a pipe shows nothing."""
-  command = [
-    *(sys.executable, "-m", "beam_pipelines.train", f"--experiment={tmp_path}", *FAST),
-    "--runs=0:4",
-  ]
+def _on_a_terminal(command):
+  """Runs a command whose errors go to a pseudo-terminal; returns what that shows."""
   terminal, theirs = pty.openpty()
   termios.tcsetwinsize(theirs, (24, 100))
   process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs)
@@ -396,12 +393,33 @@ def test_progress_shows_on_a_terminal_only(tmp_path):
     pass
   os.close(terminal)
   assert process.wait() == 0
-  text = shown.getvalue().decode()
+  return shown.getvalue().decode()
+
+
+def test_progress_shows_on_a_terminal_only(tmp_path):
+  """A pseudo-terminal shows runs done, the rate and the time left; a pipe shows nothing."""
+  command = [
+    *(sys.executable, "-m", "beam_pipelines.train", f"--experiment={tmp_path}", *FAST),
+    "--runs=0:4",
+  ]
+  text = _on_a_terminal(command)
   assert "4/4 runs" in text
   assert "runs/min" in text
   assert "left" in text
   quiet = subprocess.run(command, capture_output=True, text=True, check=True)
   assert quiet.stderr == ""
+
+
+def test_logs_do_not_tear_the_progress(tmp_path):
+  command = [sys.executable, "-m", "beam_pipelines.train", f"--experiment={tmp_path}", *FAST]
+  text = _on_a_terminal([*command, "--runs=0:4", "--verbose"])
+  pieces = [piece for piece in re.split(r"[\r\n]+", text) if piece.strip()]
+  logs = [piece for piece in pieces if re.match(r"(INFO|WARNING) [\w.]+: ", piece)]
+  bars = [piece for piece in pieces if re.match(r" *\d+/4 runs \|", piece)]
+  assert len(logs) > 3
+  assert bars
+  assert not [piece for piece in bars if "INFO" in piece]
+  assert not [piece for piece in logs if "runs |" in piece]
 
 
 def test_of_two_that_begin_at_once_with_other_flags_one_fails(tmp_path, monkeypatch, capsys):
