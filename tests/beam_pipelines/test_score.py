@@ -394,9 +394,9 @@ def test_a_slow_command_does_not_undo_a_quick_one(experiment, scores, monkeypatc
   monkeypatch.setattr(publish_scores, "check_conservation", be_slow)
   assert _score(experiment, scores, "--correctness") == 2
   assert quick == [0]
-  error = capsys.readouterr().err
-  assert "other scores were published there since this job began" in error
-  assert error.count("\n") == 1
+  of_the_quick, of_the_slow = capsys.readouterr().err.splitlines()
+  assert "kept, since its job may be at work" in of_the_quick
+  assert "other scores were published there since this job began" in of_the_slow
   manifest = _manifest(scores)
   assert manifest["options"]["min_influence"] == 0.5
   tables = _tables(scores)
