@@ -209,7 +209,7 @@ def test_dry_run_estimates_the_size_well(trained, capsys):
     (["--ratios=0.7,0"], "'0' is no subset ratio"),
     (["--ratios=0.0001"], "0.0001 of 1,437 training examples leaves one side empty"),
     (["--runs=5:2"], "'5:2' is no range of runs"),
-    (["--model=vgg"], "invalid choice: 'vgg'"),
+    (["--model=vgg"], "unknown model 'vgg'"),
     (["--epochs=0"], "epochs is 0"),
     (["--learning_rate=-1"], "learning_rate is -1.0"),
     (["--stack=0"], "--stack=0"),
