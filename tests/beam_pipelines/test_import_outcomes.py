@@ -581,6 +581,8 @@ def test_square_masks_need_a_word(tmp_path, outcomes, arrays):
   np.save(arrays["correct"], correct[:, :RUNS])
   assert _import(tmp_path / "runs", *_flags(arrays, "masks", "correct"), "--runs_first") == 0
   np.testing.assert_array_equal(stack(read_experiment(tmp_path / "runs"))[0], masks[:, :RUNS])
+  (manifest,) = (tmp_path / "runs").glob("*/packed/*/manifest.json")
+  assert json.loads(manifest.read_text())["origin"]["rows"] == "runs, as was said"
 
 
 WRONG_FLAGS = [

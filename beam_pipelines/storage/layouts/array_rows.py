@@ -71,7 +71,7 @@ class ArrayRows:
     self._matrices = matrices
     rows = _check_shapes(matrices, runs_first)
     self._num_train = _count_training(matrices)
-    self.description = self._describe(rows)
+    self.description = self._describe(rows, runs_first)
 
   def read(self, start: int, stop: int) -> Chunk:
     """Returns some rows; see `ForeignRows`."""
@@ -121,7 +121,7 @@ class ArrayRows:
         masks[row, index] = True
     return masks, problems
 
-  def _describe(self, rows: int) -> Description:
+  def _describe(self, rows: int, runs_first: bool) -> Description:
     given = self._matrices
     sides = {}
     for side in ("train", "test"):
@@ -131,6 +131,8 @@ class ArrayRows:
     num_test = next((m.shape[1] for name, m in given.named() if name.startswith("test")), 0)
     origin = {"layout": given.layout, "masks": given.masks.path}
     origin |= {name: matrix.path for name, matrix in given.named()}
+    if runs_first:
+      origin["rows"] = "runs, as was said"
     if with_margins:
       origin["margin"] = given.margin or "none, but signs of what is right"
       if any(f"{side}_correct" not in origin for side in with_margins):
