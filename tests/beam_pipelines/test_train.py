@@ -64,22 +64,7 @@ def test_the_subset_follows_from_seed_ratio_and_run(trained):
     assert np.flatnonzero(in_subset).tolist() == expected.tolist()
 
 
-def test_the_recorded_outcome_is_that_of_the_checkpoint(trained):
-  digits = load_dataset("digits")
-  evaluator = Evaluator(
-    "mlp",
-    digits.all_examples.images,
-    digits.all_examples.labels,
-    num_classes=10,
-    pixel_max=digits.pixel_max,
-  )
-  run = list_runs(str(trained)).runs[7]
-  weights = read_weights(f"{run.path}/checkpoints/ckpt-1", Architecture("mlp", 10, (8, 8, 1)).specs)
-  _, train_correct, test_correct = aux_arrays.read(run).unpack()
-  assert np.array_equal(evaluator.correct(weights), np.concatenate([train_correct, test_correct]))
-
-
-def test_the_recorded_margins_are_those_of_the_checkpoint(trained):
+def test_what_is_recorded_is_what_the_checkpoint_predicts(trained):
   digits = load_dataset("digits")
   evaluator = Evaluator(
     "mlp",
@@ -91,8 +76,11 @@ def test_the_recorded_margins_are_those_of_the_checkpoint(trained):
   )
   run = list_runs(str(trained)).runs[7]
   weights = read_weights(f"{run.path}/checkpoints/ckpt-1", Architecture("mlp", 10, (8, 8, 1)).specs)
-  recorded = aux_arrays.decode(run.key, aux_arrays.fetch(run), with_margins=True).margins
-  assert np.array_equal(evaluator.predict(weights).margins, np.concatenate(recorded))
+  outcome = aux_arrays.decode(run.key, aux_arrays.fetch(run), with_margins=True)
+  _, train_correct, test_correct = outcome.unpack()
+  predicted = evaluator.predict(weights)
+  assert np.array_equal(predicted.correct, np.concatenate([train_correct, test_correct]))
+  assert np.array_equal(predicted.margins, np.concatenate(outcome.margins))
 
 
 def test_margins_can_be_left_out(tmp_path, trained):
