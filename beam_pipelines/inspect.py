@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from beam_pipelines.launch import arguments, command, datasets
 from beam_pipelines.launch.checkpoint_source import add_checkpoint_flag, describe_weights
+from beam_pipelines.launch.outcome_flag import add_outcome
 from beam_pipelines.storage.runs.experiment import (
   Listing,
   RunDirectory,
@@ -117,7 +118,7 @@ def _parser() -> command.Parser:
     parser, "data set whose sizes the runs must have (default: most runs')", check=False
   )
   add("--model", help="also read the checkpoints, which must be of this architecture")
-  arguments.add_outcome(parser)
+  add_outcome(parser)
   add_checkpoint_flag(parser)
   return parser
 

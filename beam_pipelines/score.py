@@ -19,6 +19,7 @@ from beam_pipelines.launch import (
 )
 from beam_pipelines.launch.engines import prepare_job, print_plan
 from beam_pipelines.launch.job import Job
+from beam_pipelines.launch.outcome_flag import add_outcome
 from beam_pipelines.launch.scoring import Scoring, plan_scoring
 from beam_pipelines.storage.scores.directory import check_owner, read_table
 from beam_pipelines.storage.scores.index import stage_index
@@ -154,7 +155,7 @@ def _parser() -> command.Parser:
     help="where outcomes come from; checkpoints are evaluated and need --dataset and --model",
   )
   checkpoint_source.add_flags(parser)
-  arguments.add_outcome(parser)
+  add_outcome(parser)
   add(
     "--pairs",
     choices=("same_class", "all"),

@@ -6,8 +6,6 @@ import argparse
 import os
 import re
 
-from beam_pipelines.storage.scores import bigquery
-from estimators.outcome_kinds import CORRECT, OUTCOME_KINDS
 from files.printable import printable
 
 DEFAULT_RATIO = "0.7"
@@ -19,17 +17,6 @@ def add_dataset(parser: argparse.ArgumentParser, what: str, *, required: bool = 
   """Adds the flags that name a data set; its kinds belong into the parser's epilog."""
   parser.add_argument("--dataset", type=dataset, required=required, help=f"{what}; see below")
   parser.add_argument("--data_dir", type=os.path.expanduser, help="where tfds: data sets lie")
-
-
-def add_outcome(parser: argparse.ArgumentParser) -> None:
-  """Adds the flag that says what is scored of each run and example."""
-  parser.add_argument(
-    "--outcome",
-    choices=OUTCOME_KINDS,
-    default=CORRECT.name,
-    help="what is scored: whether an example is classified correctly, the probability of its "
-    "label, or the margin, its log-odds",
-  )
 
 
 def dataset(text: str) -> str:
@@ -49,15 +36,6 @@ def path(text: str) -> str:
   if any(0xD800 <= ord(letter) < 0xE000 for letter in text):  # as Python has bytes that are no text
     raise argparse.ArgumentTypeError(f"{printable(text)!r} is no text in UTF-8: rename it")
   return text.rstrip("/") if "://" in text else os.path.abspath(os.path.expanduser(text))  # noqa: PTH100, PTH111
-
-
-def bigquery_dataset(text: str) -> str:
-  """`PROJECT:DATASET`."""
-  try:
-    bigquery.parse_dataset(text)
-  except ValueError as error:
-    raise argparse.ArgumentTypeError(str(error)) from error
-  return text
 
 
 def ratios(text: str) -> tuple[float, ...]:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 import files
-from beam_pipelines.launch import arguments
 from beam_pipelines.launch.job import Job
 from beam_pipelines.storage.scores import bigquery
 from beam_pipelines.storage.scores.bigquery_tables import APPEND, REPLACE, WRITES, BigQueryTables
@@ -23,7 +22,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
   add = parser.add_argument
   add(
     "--bigquery",
-    type=arguments.bigquery_dataset,
+    type=_dataset,
     metavar="PROJECT:DATASET",
     help="also load the tables into this BigQuery data set",
   )
@@ -33,6 +32,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     default=REPLACE,
     help="replace the experiment's tables there, append to them, or write empty ones only",
   )
+
+
+def _dataset(text: str) -> str:
+  try:
+    bigquery.parse_dataset(text)
+  except ValueError as error:
+    raise argparse.ArgumentTypeError(str(error)) from error
+  return text
 
 
 @contextmanager
