@@ -31,6 +31,7 @@ setup: $(READY) ## make the environment .venv from the lock
 
 $(READY): requirements-dev.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Heldout needs Python 3.11, 3.12 or 3.13: set PYTHON=…" >&2; exit 2; }
+	@test ! -L .venv || { echo ".venv is a link: remove it, or run make where it leads" >&2; exit 2; }
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/pip install --quiet --requirement requirements-dev.txt
 	$(BIN)/pip install --quiet --no-deps --editable .
