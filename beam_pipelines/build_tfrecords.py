@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 import uuid
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 import files
 from beam_pipelines.launch import arguments, command
 from beam_pipelines.launch.engines import prepare_job, print_plan
+from beam_pipelines.launch.groups import READS, WRITES
 from beam_pipelines.launch.job import Job
+from beam_pipelines.launch.parser import Parser
 from beam_pipelines.launch.progress import show_progress
 from beam_pipelines.transforms.publish_split import PublishSplit, list_path, note_path
 from beam_pipelines.transforms.shard_plan import ShardPlan, ShardTask
@@ -30,7 +33,7 @@ _BYTES_PER_SHARD = 1 << 27
 
 def run(argv: Sequence[str]) -> int:
   """Writes the TFRecords of one split; returns the exit status."""
-  args, options = _parser().parse(argv)
+  args, options = make_parser().parse(argv)
   prepare_job(args, options, {"--images": args.images, "--output": args.output},
               loads_dataset=False)  # fmt: skip
   infos = files.list_files(args.images)
@@ -60,39 +63,59 @@ def run(argv: Sequence[str]) -> int:
   return 0
 
 
-def _parser() -> command.Parser:
-  parser = command.Parser(
+def make_parser() -> Parser:
+  """Returns the parser of the command's flags."""
+  parser = Parser(
     "build-tfrecords",
     "Writes a tree of image files, such as ImageNet's, as indexed TFRecords: a data set that\n"
     "`tfrecord:` streams. RGB JPEGs are stored byte for byte; what is something else by its\n"
     "content, such as a PNG, becomes an RGB JPEG.",
-    "Examples, ImageNet in the order of a released index, and any folder of images:\n"
-    "  heldout build-tfrecords --images=ILSVRC2012/train --index=imagenet_index.npz \\\n"
-    "      --split=train --output=gs://bucket/imagenet\n"
-    "  heldout build-tfrecords --images=birds/train --split=train --output=birds/tfrecords",
+    "Example:\n  heldout build-tfrecords --images=birds/train --split=train --output=tfrecords",
+    runs_jobs=True,
   )
-  add = parser.add_argument
+  add = functools.partial(parser.add, READS)
   add(
     "--images",
     type=arguments.path,
     required=True,
-    help="directory of the images, in a folder for each class; with an index they may lie flat",
+    metavar="DIR",
+    help="a folder of images for each class; with --index they may lie flat",
   )
   add(
     "--index",
     type=arguments.path,
-    help="an .npz of tr_filenames, tr_labels, tt_filenames, tt_labels in the order of the examples "
-    "(default: sorted by folder and name)",
+    metavar="FILE",
+    help="an .npz of tr_filenames, tr_labels, tt_filenames, tt_labels, in the order of the "
+    "examples (default: sorted by folder and name)",
   )
-  add("--split", choices=SPLITS, required=True, help="which of the two splits it is")
-  add("--output", type=arguments.path, required=True, help="directory of the TFRecords")
-  add("--shards", type=int, help="how many files (default: ImageNet's with an index, else by size)")
+  add(
+    "--split",
+    choices=SPLITS,
+    required=True,
+    metavar="SPLIT",
+    help=f"which it is: {' or '.join(SPLITS)}",
+  )
   add(
     "--synsets",
     type=arguments.path,
-    help="a text file of `FOLDER name of the class` lines, for the names of classes",
+    metavar="FILE",
+    help="lines of `FOLDER name of the class`, for the names of classes",
   )
-  add("--dry_run", action="store_true", help="print what would be done and where, do nothing")
+  add = functools.partial(parser.add, WRITES)
+  add(
+    "--output",
+    type=arguments.path,
+    required=True,
+    metavar="DIR",
+    help="directory of the TFRecords",
+  )
+  add(
+    "--shards",
+    type=int,
+    metavar="N",
+    help="how many files (default: ImageNet's with an index, else by size)",
+  )
+  parser.add_dry_run()
   parser.set_defaults(gpu=None, nvidia_mps=False)
   return parser
 

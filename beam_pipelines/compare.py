@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -12,6 +13,8 @@ import numpy as np
 
 import files
 from beam_pipelines.launch import arguments, command
+from beam_pipelines.launch.groups import COMPUTES, READS
+from beam_pipelines.launch.parser import Parser
 from beam_pipelines.storage.scores import published
 from beam_pipelines.storage.scores.alignment import MATCHES
 from beam_pipelines.storage.scores.columns import (
@@ -54,7 +57,7 @@ class _Matched(NamedTuple):
 
 def run(argv: Sequence[str]) -> int:
   """Prints what both sides hold, how far they agree and where least; returns the exit status."""
-  args, _ = _parser().parse(argv)
+  args, _ = make_parser().parse(argv)
   a, b = _read("A", args.a, args.ratio), _read("B", args.b, args.ratio)
   if None not in (a.subset_ratio, b.subset_ratio) and a.subset_ratio != b.subset_ratio:
     raise UsageError(
@@ -86,8 +89,9 @@ def run(argv: Sequence[str]) -> int:
   return 0
 
 
-def _parser() -> command.Parser:
-  parser = command.Parser(
+def make_parser() -> Parser:
+  """Returns the parser of the command's flags."""
+  parser = Parser(
     "compare",
     "Compares scores: every kind (C-score, memorization, influence) that both sides hold, matched\n"
     "by the index of the example, or of training and test example; by file name where both sides\n"
@@ -96,28 +100,34 @@ def _parser() -> command.Parser:
     "  heldout compare scores cifar100-cscores-orig-order.npz\n"
     "  heldout compare scores other-scores --ratio=0.7 --match=pixels",
   )
+  add = functools.partial(parser.add, READS)
   side = "a scores directory, or a published .npz or .npy file"
-  parser.add_argument("a", metavar="A", type=arguments.path, help=side)
-  parser.add_argument("b", metavar="B", type=arguments.path, help="another of either")
-  parser.add_argument(
+  add("a", metavar="A", type=arguments.path, help=side)
+  add("b", metavar="B", type=arguments.path, help="another of either")
+  add(
     "--ratio",
     type=float,
+    metavar="X",
     help="subset ratio of memorization and influence in scores directories "
     "(default: the one with the most runs); C-scores average all of them",
   )
-  parser.add_argument(
+  add(
+    "--kind",
+    choices=_NAMED,
+    metavar="KIND",
+    help=f"{' or '.join(_NAMED)}: what an array without a name holds (default: what the other "
+    "side holds)",
+  )
+  add = functools.partial(parser.add, COMPUTES)
+  add(
     "--match",
     choices=MATCHES,
+    metavar="HOW",
     help="how examples find each other: by index, by id (file names; or numbered ids, such as "
     "TFDS's train_16399, and the original order), or by pixels, where both were scored with a data "
     "set (default: file names of published files, otherwise index, in the same order)",
   )
-  parser.add_argument(
-    "--kind",
-    choices=_NAMED,
-    help="which score an array without a name holds (default: the one that the other side holds)",
-  )
-  parser.add_argument("--largest", type=_count, default=10, help="how many differences to list")
+  add("--largest", type=_count, default=10, metavar="N", help="how many differences to list")
   return parser
 
 

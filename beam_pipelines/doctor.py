@@ -10,6 +10,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 
 from beam_pipelines.launch import arguments, command
 from beam_pipelines.launch.checkup import (
+  ABSENT,
   FAILED,
   OK,
   Finding,
@@ -21,12 +22,28 @@ from beam_pipelines.launch.checkup import (
 )
 from beam_pipelines.launch.dataflow import add_gpu_flags, is_dataflow
 from beam_pipelines.launch.engines import prepare_job
+from beam_pipelines.launch.groups import WRITES
+from beam_pipelines.launch.parser import Parser
+from beam_pipelines.launch.terminal import BAD, GOOD, ODD, paint
 from files.errors import UsageError
+
+_COLORS = {OK: GOOD, ABSENT: ODD, FAILED: BAD}
 
 
 def run(argv: Sequence[str]) -> int:
   """Prints a line for each thing that jobs need; returns 1 if one of them failed."""
-  parser = command.Parser(
+  args, options = make_parser().parse(argv)
+  failed = False
+  for finding in _look(args, options):
+    state = paint(finding.state, _COLORS[finding.state], sys.stdout)
+    print(f"{state}{str(finding).removeprefix(finding.state)}", flush=True)
+    failed |= finding.state == FAILED
+  return int(failed)
+
+
+def make_parser() -> Parser:
+  """Returns the parser of the command's flags."""
+  parser = Parser(
     "doctor",
     "Says whether this machine has what jobs need, a line each: versions, devices, credentials,\n"
     "Java, and a write to --output. With the flags of a runner, also what a job there lacks.\n"
@@ -34,15 +51,17 @@ def run(argv: Sequence[str]) -> int:
     "Examples:\n"
     "  heldout doctor --output=gs://bucket/scores\n"
     "  heldout doctor --runner=FlinkRunner --flink_master=localhost:8081",
+    runs_jobs=True,
   )
-  parser.add_argument("--output", type=arguments.path, help="directory that jobs will write to")
+  parser.add(
+    WRITES,
+    "--output",
+    type=arguments.path,
+    metavar="DIR",
+    help="directory that jobs will write to",
+  )
   add_gpu_flags(parser, "run")
-  args, options = parser.parse(argv)
-  failed = False
-  for finding in _look(args, options):
-    print(finding, flush=True)
-    failed |= finding.state == FAILED
-  return int(failed)
+  return parser
 
 
 def _look(args: argparse.Namespace, options: PipelineOptions) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -9,14 +10,16 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow.compute as pc
 
-from beam_pipelines.launch import arguments, command
+from beam_pipelines.launch import arguments, command, datasets
+from beam_pipelines.launch.groups import COMPUTES, READS
 from beam_pipelines.launch.output import Output, add_flag, open_output
+from beam_pipelines.launch.parser import Parser
 from beam_pipelines.storage.scores.columns import choose_ratio
 from beam_pipelines.storage.scores.directory import Scores, open_scores
 from beam_pipelines.storage.scores.pairing import PAIRED_TABLES, check_dataset
 from beam_pipelines.storage.scores.strongest import TEST, TRAIN, StrongestPairs, strongest_pairs
 from files.errors import UsageError
-from image_datasets import Dataset, describe_specs, load_dataset
+from image_datasets import Dataset, load_dataset
 from reports.explanation import Shown, caption, draw_explanation
 
 _WORDS = {TRAIN: "training", TEST: "test"}
@@ -43,7 +46,7 @@ class _Explained(NamedTuple):
 
 def run(argv: Sequence[str]) -> int:
   """Prints the strongest pairs of one example, and draws them if asked; returns the exit status."""
-  args, _ = _parser().parse(argv)
+  args, _ = make_parser().parse(argv)
   if args.count < 1:
     raise UsageError(f"--count={args.count}: at least one example is shown")
   output = open_output(args.output) if args.output else None
@@ -68,24 +71,34 @@ def run(argv: Sequence[str]) -> int:
   return 0
 
 
-def _parser() -> command.Parser:
-  parser = command.Parser(
+def make_parser() -> Parser:
+  """Returns the parser of the command's flags."""
+  parser = Parser(
     "explain",
     "Says which training examples influence a test example most, or which test examples a\n"
-    "training example influences, with standard errors: of all pairs, if the scores were made\n"
-    "with --dense, otherwise of the selected ones. --output draws them.",
-    "Example:\n"
-    "  heldout explain --scores=scores --dataset=digits --test_example=7 --output=7.png\n\n"
-    f"Data sets:\n{describe_specs()}",
+    "training example influences, by the absolute value of the influence, with standard errors:\n"
+    "of all pairs, if the scores were made with --dense, otherwise of the selected ones.",
+    "Example:\n  heldout explain --scores=scores --dataset=digits --test_example=7",
   )
-  add = parser.add_argument
-  add("--scores", type=arguments.path, required=True, help="directory of score tables")
-  arguments.add_dataset(parser, "data set that was scored", required=True)
-  one = parser.add_mutually_exclusive_group(required=True)
-  one.add_argument("--test_example", type=int, metavar="N", help="index of a test example")
-  one.add_argument("--train_example", type=int, metavar="N", help="index of a training example")
-  add("--ratio", type=float, help="subset ratio (default: the one with the most runs)")
-  add("--count", type=int, default=10, help="how many examples to show")
+  add = functools.partial(parser.add, READS)
+  add(
+    "--scores",
+    type=arguments.path,
+    required=True,
+    metavar="DIR",
+    help="directory of score tables",
+  )
+  datasets.add_flags(parser, "data set that was scored", required=True, check=False)
+  parser.add_one_of(
+    READS,
+    {"--test_example": "index of a test example", "--train_example": "of a training example"},
+    type=int,
+    metavar="N",
+  )
+  add("--ratio", type=float, metavar="X", help="subset ratio (default: the one with the most runs)")
+  parser.add(
+    COMPUTES, "--count", type=int, default=10, metavar="N", help="how many examples to show"
+  )
   add_flag(parser, what="PNG file to draw, - for standard output", optional=True)
   return parser
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -10,8 +11,10 @@ import numpy as np
 
 import files
 from beam_pipelines.launch import arguments, command, datasets
+from beam_pipelines.launch.groups import READS, WRITES
 from beam_pipelines.launch.outcome_export import export_outcomes
 from beam_pipelines.launch.output import add_flag, open_output
+from beam_pipelines.launch.parser import Parser
 from beam_pipelines.storage.layouts.layout_writers import WRITTEN_LAYOUTS
 from beam_pipelines.storage.scores import dense, plain_scores, published
 from beam_pipelines.storage.scores.alignment import Order, find_order
@@ -28,7 +31,7 @@ from beam_pipelines.storage.scores.pairing import PAIRED_TABLES, check_dataset
 from estimators.agreement import IndexedScores
 from estimators.outcome_kinds import CORRECT
 from files.errors import UsageError
-from image_datasets import Dataset, describe_specs, load_dataset
+from image_datasets import Dataset, load_dataset
 
 
 class _Asked(NamedTuple):
@@ -68,7 +71,7 @@ class _Export(NamedTuple):
 
 def run(argv: Sequence[str]) -> int:
   """Writes one published file and says what is in it; returns the exit status."""
-  args, _ = _parser().parse(argv)
+  args, _ = make_parser().parse(argv)
   if args.format in WRITTEN_LAYOUTS:
     if args.order:
       raise UsageError(
@@ -96,33 +99,24 @@ def run(argv: Sequence[str]) -> int:
   return 0
 
 
-def _parser() -> command.Parser:
-  parser = command.Parser(
+def make_parser() -> Parser:
+  """Returns the parser of the command's flags."""
+  parser = Parser(
     "export",
     "Writes scores as .npz files, key for key as the papers published theirs, or as plain .csv\n"
-    "and .npy. Undefined scores, null in the tables, are NaN. docs/published_formats.md says what\n"
-    "each format holds. Writes recorded outcomes in the layouts of LiRA, datamodels, TRAK and\n"
-    "dattri, which docs/outcomes_for_others.md describes.",
+    "and .npy (docs/published_formats.md); and recorded outcomes as other tools have them\n"
+    "(docs/outcomes_for_others.md). Undefined scores, null in the tables, are NaN.",
     "Examples:\n"
     "  heldout export --scores=scores --format=cscores --output=cscores.npz\n"
-    "  heldout export --scores=scores --format=memorization_csv --output=memorization.csv\n"
-    "  heldout export --experiment=runs --format=trak --output=trak\n\n"
-    f"Data sets:\n{describe_specs()}",
+    "  heldout export --experiment=runs --format=trak --output=trak",
   )
-  add = parser.add_argument
-  layouts = ", ".join(WRITTEN_LAYOUTS)
-  add("--scores", type=arguments.path, help=f"directory of score tables; of all but {layouts}")
-  add("--experiment", type=arguments.path, help=f"directory of runs; of {layouts}")
-  add(
-    "--format",
-    choices=(*_EXPORTS, *WRITTEN_LAYOUTS),
-    required=True,
-    help="what to write",
-  )
-  add_flag(parser, what="file to write, - for standard output; directory for outcomes")
+  add = functools.partial(parser.add, READS)
+  add("--scores", type=arguments.path, metavar="DIR", help="score tables, to export scores")
+  add("--experiment", type=arguments.path, metavar="DIR", help="runs, to export outcomes")
   add(
     "--ratio",
     type=float,
+    metavar="X",
     help="subset ratio (default: the one with the most runs); C-scores average all of them",
   )
   datasets.add_flags(
@@ -130,6 +124,15 @@ def _parser() -> command.Parser:
     "data set that was scored: of the labels, in influence_matrix and where scores lack them",
     check=False,
   )
+  add = functools.partial(parser.add, WRITES)
+  add(
+    "--format",
+    choices=(*_EXPORTS, *WRITTEN_LAYOUTS),
+    required=True,
+    metavar="FORMAT",
+    help=f"of scores: {', '.join(_EXPORTS)}; of outcomes: {', '.join(WRITTEN_LAYOUTS)}",
+  )
+  add_flag(parser, what="file to write, - for standard output; directory for outcomes")
   add(
     "--order",
     type=arguments.dataset,

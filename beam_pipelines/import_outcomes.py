@@ -14,7 +14,9 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions
 import files
 from beam_pipelines.launch import arguments, command, foreign_source
 from beam_pipelines.launch.engines import prepare_job, print_plan
+from beam_pipelines.launch.groups import READS, WRITES
 from beam_pipelines.launch.job import Job
+from beam_pipelines.launch.parser import Parser
 from beam_pipelines.launch.progress import show_progress
 from beam_pipelines.storage.layouts.foreign_rows import Description, ForeignRows
 from beam_pipelines.storage.layouts.sources import Source
@@ -43,7 +45,7 @@ class _Ratio(NamedTuple):
 
 def run(argv: Sequence[str]) -> int:
   """Imports outcomes as packed runs, and says what became of the rows; returns the exit status."""
-  args, options = _parser().parse(argv)
+  args, options = make_parser().parse(argv)
   source = foreign_source.asked_source(args)
   if options.view_as(GoogleCloudOptions).template_location:
     raise UsageError(
@@ -90,29 +92,40 @@ def _import(job: Job, task: ImportTask, ranges: Sequence[tuple[int, int]]) -> No
     )
 
 
-def _parser() -> command.Parser:
-  parser = command.Parser(
+def make_parser() -> Parser:
+  """Returns the parser of the command's flags."""
+  parser = Parser(
     "import-outcomes",
     "Makes packed runs of outcomes that were recorded elsewhere: each row, a model that was\n"
     "trained on a subset, becomes a run. What is there already is not imported again.\n"
     "docs/outcomes_elsewhere.md has the layouts.",
-    "Examples:\n"
-    "  heldout import-outcomes --experiment=runs --from=arrays --masks=masks.npy \\\n"
-    "      --correct=correct.npy --test_correct=test_correct.npy\n"
-    "  heldout import-outcomes --experiment=runs --from=lira --source=exp/cifar10",
-  )
-  add = parser.add_argument
-  add(
-    "--experiment", type=arguments.path, required=True, help="directory of runs; new, or to add to"
+    "Example:\n  heldout import-outcomes --experiment=runs --from=lira --source=exp/cifar10",
+    runs_jobs=True,
   )
   foreign_source.add_flags(parser)
-  add("--rows", type=arguments.run_range, help="only these rows, START:STOP (default: all)")
-  add(
+  parser.add(
+    READS,
+    "--rows",
+    type=arguments.run_range,
+    metavar="START:STOP",
+    help="only these rows (default: all)",
+  )
+  parser.add(
+    WRITES,
+    "--experiment",
+    type=arguments.path,
+    required=True,
+    metavar="DIR",
+    help="directory of runs; new, or to add to",
+  )
+  parser.add(
+    WRITES,
     "--first_run",
     type=int,
-    help="run id of row 0; the others follow (default: row 0 comes after the runs that are there)",
+    metavar="N",
+    help="run id of row 0 (default: after the runs that are there)",
   )
-  add("--dry_run", action="store_true", help="print what would be done and where, do nothing")
+  parser.add_dry_run()
   parser.set_defaults(gpu=None, nvidia_mps=False)
   return parser
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,6 +14,8 @@ from tqdm import tqdm
 
 import files
 from beam_pipelines.launch import arguments, command
+from beam_pipelines.launch.groups import READS, WRITES
+from beam_pipelines.launch.parser import Parser
 from beam_pipelines.storage.runs.archive import RunArchive
 from beam_pipelines.storage.runs.experiment import Listing, RunDirectory, list_runs
 from beam_pipelines.storage.runs.notes import read_note
@@ -53,7 +56,7 @@ class _Digest(Protocol):
 # workers, so this is one process, in which reading, hashing, unpacking and writing overlap.
 def run(argv: Sequence[str]) -> int:
   """Writes the runs of an archive that are not there yet; returns the exit status."""
-  args, _ = _parser().parse(argv)
+  args, _ = make_parser().parse(argv)
   try:
     return _ingest(_find_archive(args), args.experiment)
   except FileNotFoundError:
@@ -63,19 +66,38 @@ def run(argv: Sequence[str]) -> int:
     raise UsageError(f"{what}; the same command goes on from where it was") from error
 
 
-def _parser() -> command.Parser:
-  parser = command.Parser(
+def make_parser() -> Parser:
+  """Returns the parser of the command's flags."""
+  parser = Parser(
     "ingest",
     "Streams a .tar.gz of runs into run directories; the archive itself is not stored.\n"
     "Runs that are complete are kept, so that calling it again finishes what was interrupted.",
     "Example, one of the released experiments:\n"
-    "  heldout ingest --released=cifar10-inception --experiment=gs://bucket/cifar10-inception",
+    "  heldout ingest --released=cifar10-inception \\\n"
+    "      --experiment=gs://bucket/cifar10-inception",
   )
-  add = parser.add_argument
-  add("--released", choices=RELEASED, help="a released archive, known by path and MD5 sum")
-  add("--archive", type=arguments.path, help="a .tar.gz of runs, or a copy of the released one")
-  add("--md5", type=_md5, help="MD5 sum of --archive, in hexadecimal")
-  add("--experiment", type=arguments.path, required=True, help="directory of run directories")
+  add = functools.partial(parser.add, READS)
+  add(
+    "--released",
+    choices=RELEASED,
+    metavar="NAME",
+    help=f"a released archive, known by path and MD5 sum: {', '.join(RELEASED)}",
+  )
+  add(
+    "--archive",
+    type=arguments.path,
+    metavar="FILE",
+    help="a .tar.gz of runs, or a copy of the released one",
+  )
+  add("--md5", type=_md5, metavar="HEX", help="MD5 sum of --archive, in hexadecimal")
+  parser.add(
+    WRITES,
+    "--experiment",
+    type=arguments.path,
+    required=True,
+    metavar="DIR",
+    help="directory of run directories",
+  )
   return parser
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +13,11 @@ import numpy as np
 from tqdm import tqdm
 
 from beam_pipelines.launch import arguments, command, datasets
-from beam_pipelines.launch.checkpoint_source import add_checkpoint_flag, describe_weights
+from beam_pipelines.launch.checkpoint_source import add_checkpoint_flag, add_model, describe_weights
+from beam_pipelines.launch.groups import READS
 from beam_pipelines.launch.outcome_flag import add_outcome
+from beam_pipelines.launch.parser import Parser
+from beam_pipelines.launch.terminal import warning
 from beam_pipelines.storage.runs.experiment import (
   Listing,
   RunDirectory,
@@ -41,7 +45,7 @@ from beam_pipelines.storage.runs.run_place import RunKey
 from beam_pipelines.transforms.skip_runs import skip
 from estimators.outcome_kinds import OUTCOME_KINDS
 from files.errors import UsageError
-from image_datasets import describe_specs, load_dataset
+from image_datasets import load_dataset
 
 if TYPE_CHECKING:
   from models import VariableSpec
@@ -80,7 +84,7 @@ class _Judged(NamedTuple):
 
 def run(argv: Sequence[str]) -> int:
   """Prints one line per subset ratio and one per problem; returns the exit status."""
-  args, _ = _parser().parse(argv)
+  args, _ = make_parser().parse(argv)
   if args.model and not args.dataset:
     raise UsageError("--model needs --dataset: it says how large the images are")
   dataset = load_dataset(args.dataset, args.data_dir) if args.dataset else None
@@ -94,32 +98,40 @@ def run(argv: Sequence[str]) -> int:
       [
         *(args.experiment, "", *_table(judged), ""),
         *_findings(judged, listing.skipped, read_checkpoints=specs is not None),
-        *(f"warning: {warning}" for warning in (dataset.warnings if dataset else ())),
-        *_warnings(judged),
+        *(
+          warning(text, sys.stdout)
+          for text in (*(dataset.warnings if dataset else ()), *_misreadings(judged))
+        ),
       ]
     )
   )
   return 0
 
 
-def _parser() -> command.Parser:
-  parser = command.Parser(
+def make_parser() -> Parser:
+  """Returns the parser of the command's flags."""
+  parser = Parser(
     "inspect",
     "Says what is in an experiment directory: ratios, runs, accuracies, size, and what is wrong.\n"
     "Runs are judged as `heldout score` judges them, for both sources of outcomes.",
     "Examples:\n"
     "  heldout inspect --experiment=gs://bucket/cifar100-inception\n"
-    "  heldout inspect --experiment=runs --dataset=digits --model=mlp\n\n"
-    f"Data sets:\n{describe_specs()}",
+    "  heldout inspect --experiment=runs --dataset=digits --model=mlp",
   )
-  add = parser.add_argument
-  add("--experiment", type=arguments.path, required=True, help="what to inspect")
+  parser.add(
+    READS,
+    "--experiment",
+    type=arguments.path,
+    required=True,
+    metavar="DIR",
+    help="what to inspect",
+  )
   datasets.add_flags(
-    parser, "data set whose sizes the runs must have (default: most runs')", check=False
+    parser, "data set whose sizes runs must have (default: most runs')", check=False
   )
-  add("--model", help="also read the checkpoints, which must be of this architecture")
-  add_outcome(parser)
+  add_model(parser, "also read the checkpoints, of this architecture")
   add_checkpoint_flag(parser)
+  add_outcome(parser)
   return parser
 
 
@@ -304,9 +316,8 @@ def _lines(skipped: Iterable[Skipped]) -> Iterator[str]:
     yield f"  {entry.path}: {entry.reason}"
 
 
-def _warnings(judged: Sequence[_Judged]) -> Iterator[str]:
-  for warning in find_misreadings(row.recorded.trace for row in _usable(judged) if row.recorded):
-    yield f"warning: {warning}"
+def _misreadings(judged: Sequence[_Judged]) -> Iterable[str]:
+  return find_misreadings(row.recorded.trace for row in _usable(judged) if row.recorded)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
@@ -18,8 +19,10 @@ from beam_pipelines.launch import (
   datasets,
 )
 from beam_pipelines.launch.engines import prepare_job, print_plan
+from beam_pipelines.launch.groups import COMPUTES, READS, WORKERS, WRITES
 from beam_pipelines.launch.job import Job
 from beam_pipelines.launch.outcome_flag import add_outcome
+from beam_pipelines.launch.parser import Parser
 from beam_pipelines.launch.scoring import Scoring, plan_scoring
 from beam_pipelines.storage.scores.directory import check_owner, read_table
 from beam_pipelines.storage.scores.index import stage_index
@@ -36,14 +39,13 @@ from beam_pipelines.transforms.read_outcomes import (
 from beam_pipelines.transforms.score_outcomes import ScoreOutcomes
 from estimators.outcome_kinds import CORRECT, MARGIN
 from files.errors import UsageError
-from image_datasets import describe_specs
 
 _SHOWN_REASONS = 3
 
 
 def run(argv: Sequence[str]) -> int:
   """Scores an experiment and publishes its tables; returns the exit status."""
-  args, options = _parser().parse(argv)
+  args, options = make_parser().parse(argv)
   if args.source == "recorded":
     checkpoint_source.refuse_flags(args)
   paths = {"--experiment": args.experiment, "--scores": args.scores}
@@ -132,60 +134,66 @@ def _source(
   )
 
 
-def _parser() -> command.Parser:
-  parser = command.Parser(
+def make_parser() -> Parser:
+  """Returns the parser of the command's flags."""
+  parser = Parser(
     "score",
-    "Turns the outcomes of an experiment's runs into score tables: Parquet files and a manifest.\n"
-    "Outcomes are what the runs have recorded, or what their checkpoints predict.\n"
-    "Runs that cannot be used are listed with the reason and do not stop the rest.",
-    "Examples:\n"
-    "  heldout score --experiment=runs --scores=scores --dataset=digits\n"
-    "  heldout score --experiment=runs --scores=scores --dataset=digits \\\n"
-    "      --source=checkpoints --model=mlp\n\n"
-    f"Data sets:\n{describe_specs()}",
+    "Turns the outcomes of runs into score tables: Parquet files and a manifest. A run that\n"
+    "cannot be used is listed with its reason, and does not stop the rest.",
+    "Example:\n  heldout score --experiment=runs --scores=scores --dataset=digits",
+    runs_jobs=True,
   )
-  add = parser.add_argument
-  add("--experiment", type=arguments.path, required=True, help="directory of runs")
-  add("--scores", type=arguments.path, required=True, help="directory for the tables")
-  datasets.add_flags(parser, "data set that the labels come from")
+  add = functools.partial(parser.add, READS)
+  add("--experiment", type=arguments.path, required=True, metavar="DIR", help="directory of runs")
+  datasets.add_flags(parser, "data set that the labels come from, such as digits")
   add(
     "--source",
     choices=("recorded", "checkpoints"),
     default="recorded",
-    help="where outcomes come from; checkpoints are evaluated and need --dataset and --model",
+    metavar="WHICH",
+    help="recorded outcomes, or checkpoints",
   )
   checkpoint_source.add_flags(parser)
+  add("--append", action="store_true", help="read only runs that --scores does not hold yet")
+  add("--strict", action="store_true", help="fail if any run cannot be used")
   add_outcome(parser)
+  add = functools.partial(parser.add, COMPUTES)
   add(
     "--pairs",
     choices=("same_class", "all"),
-    help="which pairs can be influence pairs (default: same_class with a data set, otherwise all)",
+    metavar="WHICH",
+    help="of the same_class, or all (default: by --dataset)",
   )
   add(
     "--min_influence",
     type=float,
-    help=f"of a selected pair, in the unit of outcomes (default: {CORRECT.min_influence}, of "
-    f"margins {MARGIN.min_influence})",
+    metavar="X",
+    help=f"of a selected pair (default: {CORRECT.min_influence}, of margins "
+    f"{MARGIN.min_influence})",
   )
   add(
     "--min_memorization",
     type=float,
-    help="of the training example of a selected pair, likewise (default: "
-    f"{CORRECT.min_memorization}, of margins {MARGIN.min_memorization})",
+    metavar="X",
+    help=f"likewise (default: {CORRECT.min_memorization}, of margins {MARGIN.min_memorization})",
   )
-  add("--top_k", type=int, help="keep a pair only if among the k largest of either example")
-  add("--dense", action="store_true", help="also write the influence of all pairs, as Zarr")
-  add("--correctness", action="store_true", help="also write one row per run and example")
-  add("--append", action="store_true", help="read only runs that --scores does not hold yet")
+  add("--top_k", type=int, metavar="K", help="a pair is among the K largest of either example")
+  add = functools.partial(parser.add, WRITES)
   add(
+    "--scores", type=arguments.path, required=True, metavar="DIR", help="directory for the tables"
+  )
+  add("--dense", action="store_true", help="also the influence of all pairs, as Zarr")
+  add("--correctness", action="store_true", help="also one row per run and example")
+  bigquery_target.add_flags(parser)
+  parser.add(
+    WORKERS,
     "--worker_memory",
     type=arguments.memory,
     default="2GB",
-    help="memory of a worker; blocks of examples are cut to fit",
+    metavar="SIZE",
+    help="of a worker; blocks of examples are cut to fit",
   )
-  add("--strict", action="store_true", help="fail if any run cannot be used")
-  bigquery_target.add_flags(parser)
-  add("--dry_run", action="store_true", help="print what would be done and where, do nothing")
+  parser.add_dry_run()
   return parser
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 
 from beam_pipelines.launch import arguments, command, datasets
+from beam_pipelines.launch.groups import COMPUTES, READS, WRITES
+from beam_pipelines.launch.parser import Parser
 from files.errors import UsageError
 from files.npy_rows import create_rows
-from image_datasets import describe_specs, load_dataset
+from image_datasets import load_dataset
 from models.registry import ModelError
 from models.run_seed import RunSeed
 
@@ -19,7 +22,7 @@ _FORMATS = ("masks", "indices")
 
 def run(argv: Sequence[str]) -> int:
   """Writes one array, a run a row, and says what is in it; returns the exit status."""
-  args, _ = _parser().parse(argv)
+  args, _ = make_parser().parse(argv)
   num_train = _count_training(args)
   size = round(args.subset_ratio * num_train)
   if not 0 < size < num_train:
@@ -39,33 +42,36 @@ def run(argv: Sequence[str]) -> int:
   return 0
 
 
-def _parser() -> command.Parser:
-  parser = command.Parser(
+def make_parser() -> Parser:
+  """Returns the parser of the command's flags."""
+  parser = Parser(
     "subsets",
     "Writes the random subsets that runs have which `heldout train` trains: the same seed, ratio\n"
     "and run id give the same subset. Train on them elsewhere, and `heldout import-outcomes`.",
-    "Example:\n"
-    "  heldout subsets --dataset=digits --runs=0:200 --output=masks.npy\n\n"
-    f"Data sets:\n{describe_specs()}",
+    "Example:\n  heldout subsets --dataset=digits --runs=0:200 --output=masks.npy",
   )
-  add = parser.add_argument
   datasets.add_flags(parser, "data set whose training examples are drawn", check=False)
-  add("--num_train", type=int, help="training examples, in place of a data set")
+  add = functools.partial(parser.add, READS)
+  add("--num_train", type=int, metavar="N", help="training examples, in place of a data set")
+  add = functools.partial(parser.add, COMPUTES)
   add(
     "--subset_ratio",
     type=arguments.ratio,
     default=float(arguments.DEFAULT_RATIO),
+    metavar="X",
     help="of the runs",
   )
-  add("--runs", type=arguments.run_range, required=True, help="run ids, START:STOP")
-  add("--seed", type=int, default=0, help="of `heldout train`")
+  add("--runs", type=arguments.run_range, required=True, metavar="START:STOP", help="run ids")
+  add("--seed", type=int, default=0, metavar="N", help="of `heldout train`")
+  add = functools.partial(parser.add, WRITES)
   add(
     "--format",
     choices=_FORMATS,
     default="masks",
-    help="bool [runs, training examples], or indices, int64 [runs, subset size]",
+    metavar="FORMAT",
+    help="masks: bool [runs, training examples]; or indices: int64 [runs, subset size]",
   )
-  add("--output", type=arguments.path, required=True, help=".npy file to write")
+  add("--output", type=arguments.path, required=True, metavar="FILE", help=".npy file to write")
   return parser
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import itertools
 import sys
+import textwrap
 from collections.abc import Collection, Iterator, Sequence
 
 import apache_beam as beam
@@ -14,8 +16,11 @@ import files
 from beam_pipelines.launch import arguments, command, datasets
 from beam_pipelines.launch.dataflow import add_gpu_flags
 from beam_pipelines.launch.engines import prepare_job, print_plan
+from beam_pipelines.launch.groups import OPTIMIZES, TRAINS, WRITES
 from beam_pipelines.launch.job import Job
+from beam_pipelines.launch.parser import Parser
 from beam_pipelines.launch.progress import show_progress
+from beam_pipelines.launch.terminal import ODD, paint
 from beam_pipelines.storage.runs.experiment import Listing, RunDirectory, list_runs
 from beam_pipelines.storage.runs.judgement import (
   DivergedRunError,
@@ -27,7 +32,7 @@ from beam_pipelines.storage.runs.run_place import RunKey
 from beam_pipelines.transforms.train_runs import TrainingTask, TrainRuns
 from files.errors import UsageError
 from files.printable import printable
-from image_datasets import Dataset, StreamedDataset, describe_specs
+from image_datasets import Dataset, StreamedDataset
 from models.architecture import Architecture
 from models.hyper_parameters import SCHEDULES, HyperParameters
 from models.precision import PRECISIONS
@@ -43,7 +48,7 @@ _SHOWN = 3
 
 def run(argv: Sequence[str]) -> int:
   """Trains the runs that are asked for and not complete yet; returns the exit status."""
-  args, options = _parser().parse(argv)
+  args, options = make_parser().parse(argv)
   accelerator = prepare_job(args, options, {"--experiment": args.experiment})
   dataset = datasets.required_dataset(args)
   command.show_warnings(dataset.warnings)
@@ -83,47 +88,101 @@ def run(argv: Sequence[str]) -> int:
   return 0
 
 
-def _parser() -> command.Parser:
-  parser = command.Parser(
+def make_parser() -> Parser:
+  """Returns the parser of the command's flags."""
+  parser = Parser(
     "train",
     "Trains models on random subsets of a training set and writes one run directory each.\n"
     "Complete runs are kept, so that calling it again finishes what was interrupted.",
     "Example, 200 runs of the embedded digits:\n"
-    "  heldout train --experiment=runs --dataset=digits --ratios=0.7 --runs=0:200\n\n"
-    f"Data sets:\n{describe_specs()}",
+    "  heldout train --experiment=runs --dataset=digits --ratios=0.7 --runs=0:200",
+    runs_jobs=True,
   )
   defaults = HyperParameters()
-  add = parser.add_argument
-  add("--experiment", type=arguments.path, required=True, help="directory of run directories")
   datasets.add_flags(parser, "data set, such as digits or tfds:mnist", required=True)
-  models = f"{', '.join(model_names())}, or package.module:Network of your own"
-  add("--model", default="mlp", help=f"architecture: {models}")
+  add = functools.partial(parser.add, TRAINS)
+  add(
+    "--model",
+    default="mlp",
+    metavar="NAME",
+    suggestions=model_names(),
+    help="architecture, such as mlp_small",
+  )
   add(
     "--ratios",
     type=arguments.ratios,
     default=arguments.DEFAULT_RATIO,
+    metavar="X,…",
     help="subset ratios, comma-separated",
   )
-  add("--runs", type=arguments.run_range, required=True, help="run ids at each ratio, START:STOP")
-  add("--seed", type=int, default=0, help="with ratio and run id it determines a run")
-  add("--epochs", type=int, default=defaults.epochs, help="passes over the subset")
-  add("--batch_size", type=int, default=defaults.batch_size, help="examples per step")
-  add("--learning_rate", type=float, default=defaults.learning_rate, help="(peak) learning rate")
-  add("--schedule", choices=SCHEDULES, default=defaults.schedule, help="of the learning rate")
-  add("--momentum", type=float, default=defaults.momentum, help="of gradient descent")
-  add("--weight_decay", type=float, default=defaults.weight_decay, help="L2 factor")
-  add("--crop", type=int, default=defaults.crop, help="random crops: pixels of padding, 0 for none")
+  add(
+    "--runs",
+    type=arguments.run_range,
+    required=True,
+    metavar="START:STOP",
+    help="run ids at each ratio",
+  )
+  add("--seed", type=int, default=0, metavar="N", help="with ratio and run id it determines a run")
+  add("--epochs", type=int, default=defaults.epochs, metavar="N", help="passes over the subset")
+  add("--batch_size", type=int, default=defaults.batch_size, metavar="N", help="examples per step")
+  add(
+    "--learning_rate",
+    type=float,
+    default=defaults.learning_rate,
+    metavar="X",
+    help="(peak) learning rate",
+  )
+  add = functools.partial(parser.add, OPTIMIZES)
+  add(
+    "--schedule",
+    choices=SCHEDULES,
+    default=defaults.schedule,
+    metavar="KIND",
+    help=f"of the learning rate: {', '.join(SCHEDULES)}",
+  )
+  add("--momentum", type=float, default=defaults.momentum, metavar="X", help="of gradient descent")
+  add("--weight_decay", type=float, default=defaults.weight_decay, metavar="X", help="L2 factor")
+  add(
+    "--crop",
+    type=int,
+    default=defaults.crop,
+    metavar="PIXELS",
+    help="random crops: of padding, 0 for none",
+  )
   add("--flip", action="store_true", help="random horizontal flips")
   add(
     "--resized_crop",
     action="store_true",
     help="random crops of 0.08 to 1 of the area, resized, of a tfrecord: data set",
   )
-  add("--precision", choices=PRECISIONS, default=defaults.precision, help="of matrix products")
+  add(
+    "--precision",
+    choices=PRECISIONS,
+    default=defaults.precision,
+    metavar="DTYPE",
+    help=f"of matrix products: {', '.join(PRECISIONS)}",
+  )
+  add(
+    "--stack",
+    type=int,
+    metavar="N",
+    help="runs trained in one graph (default: by model and data size)",
+  )
+  add = functools.partial(parser.add, WRITES)
+  add(
+    "--experiment",
+    type=arguments.path,
+    required=True,
+    metavar="DIR",
+    help="directory of run directories",
+  )
   add("--no_margins", action="store_true", help="record only which examples are correct")
-  add("--stack", type=int, help="runs trained in one graph (default: by model and data size)")
   add_gpu_flags(parser, "train")
-  add("--dry_run", action="store_true", help="print what would be done and its size, do nothing")
+  parser.add_dry_run()
+  parser.appendices.append(
+    f"Architectures:\n{textwrap.fill(', '.join(model_names()))};\n"
+    "or package.module:Network of your own"
+  )
   return parser
 
 
@@ -239,10 +298,11 @@ def _conclude(experiment: str, asked: Sequence[RunKey]) -> None:
   diverged = _diverged_paths(trained)
   if diverged:
     shown = ", ".join(diverged[:_SHOWN]) + (", …" if len(diverged) > _SHOWN else "")
+    word = paint("warning:", ODD, sys.stderr)
     print(
-      f"heldout train: warning: {len(diverged):,} of {len(trained):,} runs have diverged, their "
-      f"loss or weights are not finite: {shown}; they are skipped when scoring; train with a "
-      "smaller --learning_rate, into another directory",
+      f"heldout train: {word} {len(diverged):,} of {len(trained):,} runs have diverged, their loss "
+      f"or weights are not finite: {shown}; they are skipped when scoring; train with a smaller "
+      "--learning_rate, into another directory",
       file=sys.stderr,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,7 +23,10 @@ from beam_pipelines.launch.checkpoint_source import (
   scratch_directory,
 )
 from beam_pipelines.launch.engines import prepare_job, print_plan
+from beam_pipelines.launch.groups import COMPUTES, READS
 from beam_pipelines.launch.job import Job
+from beam_pipelines.launch.parser import Parser
+from beam_pipelines.launch.terminal import BAD, GOOD, paint
 from beam_pipelines.storage.runs.aux_arrays import SPLITS
 from beam_pipelines.storage.runs.experiment import Listing, Skipped, require_runs
 from beam_pipelines.storage.runs.judgement import NO_CHECKPOINT, SetSizes
@@ -33,7 +37,6 @@ from beam_pipelines.transforms.read_outcomes import (
   ReadRecordedOutcomes,
 )
 from files.errors import UsageError
-from image_datasets import describe_specs
 
 if TYPE_CHECKING:
   from beam_pipelines.transforms.evaluate_checkpoints import Evaluation
@@ -59,7 +62,7 @@ class _Verified(NamedTuple):
 
 def run(argv: Sequence[str]) -> int:
   """Prints matches per run and what differs; returns the exit status, 1 if too much does."""
-  args, options = _parser().parse(argv)
+  args, options = make_parser().parse(argv)
   if options.view_as(GoogleCloudOptions).template_location:
     raise UsageError("--template_location: `heldout verify` reads its job's result, so it must run")
   paths = {"--experiment": args.experiment}
@@ -77,31 +80,41 @@ def run(argv: Sequence[str]) -> int:
   if not verified.matches:
     path, reason = next(iter(verified.skipped.items()))
     raise UsageError(f"no run can be verified; the first: {path} {reason}")
-  print("\n".join([*_table(verified.matches), *_findings(verified, args.tolerance)]))
-  return int(any(run.share_differing > args.tolerance for run in verified.matches))
+  differs = any(run.share_differing > args.tolerance for run in verified.matches)
+  word = paint("verified", BAD if differs else GOOD, sys.stdout)
+  print("\n".join([*_table(verified.matches), "", *_findings(verified, args.tolerance, word)]))
+  return int(differs)
 
 
-def _parser() -> command.Parser:
-  parser = command.Parser(
+def make_parser() -> Parser:
+  """Returns the parser of the command's flags."""
+  parser = Parser(
     "verify",
     "Evaluates the checkpoint of every run and compares its predictions with the recorded ones,\n"
     "example by example. Runs that cannot be verified are listed with the reason.\n"
     "Exit status: 0, or 1 if some run differs by more than the tolerance, or 2 on an error.",
-    "Example:\n"
-    "  heldout verify --experiment=runs --dataset=digits --model=mlp\n\n"
-    f"Data sets:\n{describe_specs()}",
+    "Example:\n  heldout verify --experiment=runs --dataset=digits --model=mlp",
+    runs_jobs=True,
   )
-  add = parser.add_argument
-  add("--experiment", type=arguments.path, required=True, help="directory of run directories")
+  parser.add(
+    READS,
+    "--experiment",
+    type=arguments.path,
+    required=True,
+    metavar="DIR",
+    help="directory of run directories",
+  )
   datasets.add_flags(parser, "data set that the runs were trained on", required=True)
   add_flags(parser, model_required=True)
-  add(
+  parser.add(
+    COMPUTES,
     "--tolerance",
     type=_share,
     default="0.1%",
-    help="largest share of a run's predictions that may differ, such as 0.1%% or 0.001",
+    metavar="SHARE",
+    help="of a run's predictions, at most, that may differ",
   )
-  add("--dry_run", action="store_true", help="print what would be done and where, do nothing")
+  parser.add_dry_run()
   return parser
 
 
@@ -204,10 +217,10 @@ def _line(ratio: str, name: str, run: RunMatches) -> str:
   )
 
 
-def _findings(verified: _Verified, tolerance: float) -> Iterator[str]:
+def _findings(verified: _Verified, tolerance: float, word: str) -> Iterator[str]:
   runs, total = verified.matches, _total(verified.matches)
   yield (
-    f"\nverified {len(runs):,} runs: {sum(total.same):,} of {sum(total.examples):,} predictions "
+    f"{word} {len(runs):,} runs: {sum(total.same):,} of {sum(total.examples):,} predictions "
     "are the recorded ones"
   )
   differing = sorted(

@@ -1,7 +1,7 @@
 """The commands as functions: the same flags, the same checks, exceptions in place of exits.
 
 Each takes what its command cannot do without, and any other flag of it by name, as `heldout COMMAND
---help` lists them: `dry_run=True` for `--dry_run`, `ratios=[0.3, 0.7]` for `--ratios=0.3,0.7`,
+--help_all` lists them: `dry_run=True` for `--dry_run`, `ratios=[0.3, 0.7]` for `--ratios=0.3,0.7`,
 `runs=range(200)` for `--runs=0:200`. None and False are as good as absent. Flags of Apache Beam are
 taken as well, such as `direct_num_workers=2`. What a command prints, its function prints.
 """

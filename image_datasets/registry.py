@@ -56,7 +56,7 @@ _KINDS = {
     _path_kind("npz:FILE", "a NumPy archive, e.g. npz:birds.npz", npz.load),
     _path_kind(
       "tfrecord:PATTERN",
-      "indexed TFRecords, streamed, e.g. tfrecord:gs://bucket/imagenet",
+      "streamed TFRecords, e.g. tfrecord:gs://bucket/imagenet",
       tfrecord.load,
     ),
   )

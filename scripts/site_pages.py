@@ -1,7 +1,7 @@
 """Adds to the documentation site what lies elsewhere in the repository, or follows from the code.
 
 A hook of MkDocs (`mkdocs.yml`). The README is the front page, `commands.md` is what each command
-says of itself, and a link to any other file of the repository leads to a copy of it.
+says of all its flags, and a link to any other file of the repository leads to a copy of it.
 """
 
 import contextlib
@@ -52,15 +52,15 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def describe_commands() -> str:
-  """Returns a page with the help of every command, as a terminal of 90 columns shows it."""
+  """Returns a page with all flags of every command, as a terminal of 90 columns shows them."""
   from beam_pipelines.cli import COMMANDS, main
 
   os.environ["COLUMNS"] = "90"
-  sections = ["# Commands", "What `heldout COMMAND --help` says."]
+  sections = ["# Commands", "What `heldout COMMAND --help_all` says."]
   for command in COMMANDS:
     text = io.StringIO()
     with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
-      main([command, "--help"])
+      main([command, "--help_all"])
     sections += [f"## {command}", f"```text\n{text.getvalue().strip()}\n```"]
   return "\n\n".join(sections) + "\n"
 

@@ -13,12 +13,6 @@ DEFAULT_RATIO = "0.7"
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
-def add_dataset(parser: argparse.ArgumentParser, what: str, *, required: bool = False) -> None:
-  """Adds the flags that name a data set; its kinds belong into the parser's epilog."""
-  parser.add_argument("--dataset", type=dataset, required=required, help=f"{what}; see below")
-  parser.add_argument("--data_dir", type=os.path.expanduser, help="where tfds: data sets lie")
-
-
 def dataset(text: str) -> str:
   """A data set's spec, in which `~` after the kind means the home directory."""
   kind, colon, argument = text.partition(":")

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 import files
+from beam_pipelines.launch.groups import BIGQUERY
 from beam_pipelines.launch.job import Job
+from beam_pipelines.launch.parser import Parser
 from beam_pipelines.storage.scores import bigquery
 from beam_pipelines.storage.scores.bigquery_tables import APPEND, REPLACE, WRITES, BigQueryTables
 from beam_pipelines.storage.scores.staging import Staging
@@ -17,20 +19,22 @@ from beam_pipelines.transforms.load_bigquery import LoadBigQuery
 from files.errors import UsageError
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
+def add_flags(parser: Parser) -> None:
   """Adds the flags that say where in BigQuery the tables go."""
-  add = parser.add_argument
-  add(
+  parser.add(
+    BIGQUERY,
     "--bigquery",
     type=_dataset,
     metavar="PROJECT:DATASET",
     help="also load the tables into this BigQuery data set",
   )
-  add(
+  parser.add(
+    BIGQUERY,
     "--bigquery_write",
     choices=WRITES,
     default=REPLACE,
-    help="replace the experiment's tables there, append to them, or write empty ones only",
+    metavar="HOW",
+    help="replace the experiment's tables there, append to them, or fill empty ones only",
   )
 
 

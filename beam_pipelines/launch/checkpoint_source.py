@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,8 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 
 import files
 from beam_pipelines.launch import dataflow
+from beam_pipelines.launch.groups import EVALUATES, READS
+from beam_pipelines.launch.parser import Parser
 from beam_pipelines.launch.progress import show_progress
 from beam_pipelines.storage.runs.judgement import WantedCheckpoint
 from files import scratch
@@ -28,35 +31,44 @@ if TYPE_CHECKING:
 _DEFAULT_PRECISION = "float32"
 
 
-def add_flags(parser: argparse.ArgumentParser, *, model_required: bool = False) -> None:
+def add_flags(parser: Parser, *, model_required: bool = False) -> None:
   """Adds the flags that say how checkpoints are evaluated."""
-  add = parser.add_argument
-  add("--model", required=model_required, help="architecture of the checkpoints")
-  add("--batch_size", type=int, help="most images in one forward pass (default: by device)")
+  add_model(parser, "architecture of the checkpoints", required=model_required)
+  add = functools.partial(parser.add, EVALUATES)
+  add_checkpoint_flag(parser)
+  add("--batch_size", type=int, metavar="N", help="images in a forward pass (default: by device)")
   add(
     "--precision",
     type=_precision,
     default=_DEFAULT_PRECISION,
+    metavar="DTYPE",
     help="of forward passes, such as bfloat16",
   )
   add("--xla", action="store_true", help="compile forward passes with XLA")
   add(
     "--resident",
     type=int,
-    help="checkpoints that share a pass over a data set that is streamed (default: those that 1 GB "
-    "of the device's memory holds)",
+    metavar="N",
+    help="checkpoints that share a pass over a streamed data set (default: those that 1 GB of the "
+    "device's memory holds)",
   )
-  add_checkpoint_flag(parser)
   dataflow.add_gpu_flags(parser, "evaluate")
 
 
-def add_checkpoint_flag(parser: argparse.ArgumentParser) -> None:
+def add_model(parser: Parser, what: str, *, required: bool = False) -> None:
+  """Adds the flag that names an architecture."""
+  parser.add(READS, "--model", required=required, metavar="NAME", help=what)
+
+
+def add_checkpoint_flag(parser: Parser) -> None:
   """Adds the flag that chooses one of a run's checkpoints."""
-  parser.add_argument(
+  parser.add(
+    EVALUATES,
     "--checkpoint",
     type=_wanted_checkpoint,
-    metavar="latest|EPOCH",
-    help="which checkpoint of a run that has several (default: such runs are skipped)",
+    metavar="WHICH",
+    suggestions=["latest"],
+    help="latest, or an EPOCH, of runs with several checkpoints (default: such runs are skipped)",
   )
 
 

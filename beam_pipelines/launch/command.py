@@ -1,12 +1,8 @@
-"""What every command shares: parsing, the runner, and how it ends, well or badly."""
+"""What every command shares: the runner, and how it ends, well or badly."""
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import difflib
 import errno
-import io
 import logging
 import os
 import re
@@ -21,17 +17,13 @@ from typing import NoReturn
 
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
-from beam_pipelines.launch.dataflow import is_dataflow
+from beam_pipelines.launch import terminal
 from beam_pipelines.launch.process import INTERRUPTED, end
 from beam_pipelines.launch.progress import LogAboveBars, NoticesAboveBars
 from files.errors import UsageError
 from files.printable import printable
 
 IN_PROCESS_RUNNER = "FnApiRunner"
-
-# How alike an unknown flag and a known one must be, to guess that it is meant, and to be sure.
-_LIKELY, _NEAR = 0.6, 0.8
-_SHORTEST_BEGINNING = 3
 
 _WHEN_INTERRUPTED = {
   "build-tfrecords": "the data set is not whole; the same command starts over",
@@ -52,94 +44,6 @@ _ADVICE = {
 Run = Callable[[Sequence[str]], int]
 
 
-class Parser(argparse.ArgumentParser):
-  """An argument parser whose errors are one line, whose help shows defaults, and that is exact.
-
-  Attributes:
-    conclusions: what is done to the arguments once all are known.
-  """
-
-  def __init__(self, command: str, description: str, epilog: str = ""):
-    super().__init__(
-      prog=f"heldout {command}",
-      description=description,
-      epilog=f"{epilog}\n\nAll other flags are Apache Beam's: --runner, --direct_num_workers, …",
-      formatter_class=_HelpFormatter,
-      allow_abbrev=False,
-    )
-    self.conclusions: list[Callable[[argparse.Namespace], None]] = []
-    self.add_argument(
-      "--verbose", action="store_true", help="show logs of all libraries, and errors whole"
-    )
-
-  def error(self, message: str) -> NoReturn:
-    """Raises a `UsageError` in place of printing the usage."""
-    raise UsageError(f"{message}; see `{self.prog} --help`")
-
-  def parse(self, argv: Sequence[str]) -> tuple[argparse.Namespace, PipelineOptions]:
-    """Splits a command line into this parser's arguments and Beam's options.
-
-    Raises:
-      UsageError: an argument is wrong, or a flag is neither ours nor Beam's.
-    """
-    arguments, rest = self.parse_known_args(argv)
-    for conclude in self.conclusions:
-      conclude(arguments)
-    with _refusals_as_errors(self):
-      options = beam_options(rest)
-    self._refuse_unknown(options, rest)
-    return arguments, options
-
-  def _refuse_unknown(self, options: PipelineOptions, flags: Sequence[str]) -> None:
-    """Refuses flags that are nobody's; runners but for two may have some that only they know."""
-    known = re.findall(r"--\w+", self.format_usage())
-    unknown: list[str] = []
-
-    def ask(beam: argparse.ArgumentParser) -> None:
-      known.extend(re.findall(r"--\w+", beam.format_usage()))
-      unknown.extend(beam.parse_known_args(list(flags))[1])
-
-    with _refusals_as_errors(self):
-      options.get_all_options(add_extra_args_fn=ask)
-    closed = is_in_process(options) or is_dataflow(options)
-    for flag in (text.split("=")[0] for text in unknown):
-      near = _find_near(flag, known, cutoff=_LIKELY if closed else _NEAR)
-      if closed or (near and flag not in known):
-        self.error(f"unknown argument {flag}" + (f": did you mean {near}?" if near else ""))
-
-
-@contextmanager
-def _refusals_as_errors(parser: Parser) -> Iterator[None]:
-  """Turns the pages with which Beam refuses a value of a flag of its own into one line."""
-  said = io.StringIO()
-  try:
-    with contextlib.redirect_stderr(said):
-      yield
-  except SystemExit:
-    parser.error(said.getvalue().strip().rpartition(": error: ")[2])
-
-
-def _find_near(flag: str, known: Iterable[str], cutoff: float) -> str | None:
-  """Returns the flag that an unknown one is the beginning of, or most like, whatever its case."""
-  plain = {re.sub(r"\W|_", "", name).lower(): name for name in known}
-  asked = re.sub(r"\W|_", "", flag).lower()
-  if len(asked) >= _SHORTEST_BEGINNING:
-    for name, written in plain.items():  # ours come first
-      if name.startswith(asked):
-        return written
-  near = difflib.get_close_matches(asked, plain, n=1, cutoff=cutoff)
-  return plain[near[0]] if near else None
-
-
-class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-  """Keeps line breaks of descriptions, appends defaults where there are any."""
-
-  def _get_help_string(self, action: argparse.Action) -> str | None:
-    if action.default is None or isinstance(action.default, bool):
-      return action.help
-    return super()._get_help_string(action)
-
-
 def beam_options(flags: Sequence[str]) -> PipelineOptions:
   """Returns Beam's options, with the in-process runner for none and for `DirectRunner`.
 
@@ -156,7 +60,7 @@ def beam_options(flags: Sequence[str]) -> PipelineOptions:
 def show_warnings(warnings: Iterable[str]) -> None:
   """Prints what to know before trusting the results, where nobody can miss it."""
   for warning in warnings:
-    print(printable(f"warning: {warning}"), file=sys.stderr)
+    print(terminal.warning(printable(warning), sys.stderr), file=sys.stderr)
 
 
 def is_in_process(options: PipelineOptions) -> bool:
@@ -184,7 +88,8 @@ def execute(command: str, run: Run, argv: Sequence[str] | None = None) -> int:
           traceback.print_exc()
         return _fail(command, error)
   safe = _WHEN_INTERRUPTED.get(command, "nothing was written")
-  print(f"heldout {command}: interrupted: {safe}", file=sys.stderr)
+  word = terminal.paint("interrupted:", terminal.ODD, sys.stderr)
+  print(f"{terminal.line_start(sys.stderr)}heldout {command}: {word} {safe}", file=sys.stderr)
   return INTERRUPTED
 
 
@@ -242,7 +147,8 @@ def _fail(command: str, error: Exception) -> int:
     message = describe_file_error(error)
   else:
     message = f"{_describe_failure(error)}; --verbose shows all that is known"
-  print(printable(f"heldout {command}: error: {message}"), file=sys.stderr)
+  error_word = terminal.paint("error:", terminal.BAD, sys.stderr)
+  print(f"heldout {command}: {error_word} {printable(message)}", file=sys.stderr)
   return 2
 
 

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from apache_beam.options.pipeline_options import (
   DebugOptions,
@@ -16,8 +17,12 @@ from apache_beam.options.pipeline_options import (
   WorkerOptions,
 )
 
+from beam_pipelines.launch.groups import WORKERS
 from files.errors import UsageError
 from image_datasets import dataset_path, is_in_data_dir
+
+if TYPE_CHECKING:
+  from beam_pipelines.launch.parser import Parser
 
 ONE_PROCESS_PER_WORKER = "no_use_multiple_sdk_containers"
 
@@ -62,18 +67,21 @@ def find_gpu(text: str) -> Gpu:
   raise argparse.ArgumentTypeError(f"{text!r} is no GPU of Dataflow: choose one of {_names()}")
 
 
-def add_gpu_flags(parser: argparse.ArgumentParser, step: str) -> None:
+def add_gpu_flags(parser: Parser, step: str) -> None:
   """Adds the flags that ask for GPUs; `step` says which one of the pipeline runs on them."""
-  add = parser.add_argument
-  add(
+  parser.add(
+    WORKERS,
     "--gpu",
     type=find_gpu,
-    help=f"with --runner=DataflowRunner, {step} on workers with one such GPU each: {_names()}",
+    metavar="NAME",
+    suggestions=[gpu.name for gpu in GPUS],
+    help=f"of each worker on Dataflow, to {step} on: {_names()}",
   )
-  add(
+  parser.add(
+    WORKERS,
     "--nvidia_mps",
     action="store_true",
-    help="let several processes of a worker share its GPU; otherwise there is one per worker",
+    help="several processes of a worker share its GPU, in place of one",
   )
 
 

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from tqdm import tqdm
 
-from beam_pipelines.launch import arguments, command
+from beam_pipelines.launch import arguments
+from beam_pipelines.launch.groups import DATA_SETS, READS
+from beam_pipelines.launch.parser import Parser
 from files.errors import UsageError
-from image_datasets import Dataset, StreamedDataset, check_images, load_dataset
+from image_datasets import (
+  Dataset,
+  StreamedDataset,
+  check_images,
+  describe_specs,
+  load_dataset,
+)
 
 _STREAMED = "tfrecord:"
 
 # By what they are called in a spec.
 _OPTIONS = {
-  "index": ("index_feature", "feature with the index of each example (default: index)"),
-  "label": ("label_feature", "feature with its label (default: image/class/label)"),
-  "image": ("image_feature", "feature with its encoded image (default: image/encoded)"),
-  "first_label": ("first_label", "label of the first class (default: 1)"),
-  "size": ("image_size", "height and width that models see, in pixels (default: 224)"),
+  "index": ("index_feature", "NAME", "feature with an example's index (default: index)"),
+  "label": ("label_feature", "NAME", "with its label (default: image/class/label)"),
+  "image": ("image_feature", "NAME", "with its image (default: image/encoded)"),
+  "first_label": ("first_label", "N", "label of the first class (default: 1)"),
+  "size": ("image_size", "PIXELS", "side of the images that models see (default: 224)"),
 }
 
 
-def add_flags(
-  parser: command.Parser, what: str, *, required: bool = False, check: bool = True
-) -> None:
-  """Adds the flags of a data set; its kinds belong into the parser's epilog.
+def add_flags(parser: Parser, what: str, *, required: bool = False, check: bool = True) -> None:
+  """Adds the flags of a data set, and says which kinds there are.
 
   Args:
     parser: gets them.
@@ -33,17 +40,28 @@ def add_flags(
     required: whether there must be one.
     check: whether its images may be asked to be looked at first.
   """
-  arguments.add_dataset(parser, what, required=required)
-  for _, (flag, meaning) in _OPTIONS.items():
-    parser.add_argument(f"--{flag}", help=f"of a tfrecord: data set, {meaning}")
+  parser.add(
+    READS, "--dataset", type=arguments.dataset, required=required, metavar="DATASET", help=what
+  )
+  parser.add(
+    DATA_SETS,
+    "--data_dir",
+    type=os.path.expanduser,
+    metavar="DIR",
+    help="where tfds: data sets lie (default: where TFDS keeps its own)",
+  )
+  for flag, metavar, meaning in _OPTIONS.values():
+    parser.add(DATA_SETS, f"--{flag}", metavar=metavar, help=meaning)
   parser.set_defaults(check=False)
   if check:
-    parser.add_argument(
+    parser.add(
+      DATA_SETS,
       "--check",
       action="store_true",
-      help="first look at every image of a data set that is streamed",
+      help="first look at every image that is streamed",
     )
   parser.conclusions.append(_complete_spec)
+  parser.appendices.append(f"Data sets:\n{describe_specs()}")
 
 
 def asked_dataset(args: argparse.Namespace) -> Dataset | None:
@@ -72,7 +90,7 @@ def required_dataset(args: argparse.Namespace) -> Dataset:
 
 def _complete_spec(args: argparse.Namespace) -> None:
   """Puts the flags that say more of a data set into its spec, which is all that workers know."""
-  for name, (flag, _) in _OPTIONS.items():
+  for name, (flag, *_) in _OPTIONS.items():
     value = getattr(args, flag)
     if value is None:
       continue

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from typing import get_args
 
 from beam_pipelines.launch import arguments
+from beam_pipelines.launch.groups import FOREIGN, READS
+from beam_pipelines.launch.parser import Parser
 from beam_pipelines.storage.layouts.sources import LAYOUTS, Source, Target
 from beam_pipelines.storage.runs.packs import MarginKind
 from files.errors import UsageError
@@ -14,41 +17,63 @@ _ARRAYS = ("masks", "correct", "test_correct", "margins", "test_margins")
 _OF_LAYOUT = {"labels": ("lira",), "num_train": ("dattri",), "target": ("dattri",)}
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
+def add_flags(parser: Parser) -> None:
   """Adds the flags that `asked_source` reads."""
-  add = parser.add_argument
-  add("--from", dest="layout", choices=LAYOUTS, required=True, help="layout of the outcomes")
-  add("--source", type=arguments.path, help="directory that holds them, of all layouts but arrays")
+  add = functools.partial(parser.add, READS)
+  add(
+    "--from",
+    dest="layout",
+    choices=LAYOUTS,
+    required=True,
+    metavar="LAYOUT",
+    help=f"of the outcomes: {', '.join(LAYOUTS)}",
+  )
+  add("--source", type=arguments.path, metavar="DIR", help="holds them, of all layouts but arrays")
   for name, what in zip(
     _ARRAYS,
     (
-      "1 where a run saw a training example, [runs, training examples]; .npy or .npz",
-      "1 where it classifies it correctly",
-      "1 where it classifies a test example correctly, [runs, test examples]",
-      "margins on training examples, from which correctness follows where it is not given",
-      "margins on test examples",
+      "of arrays: [runs, training examples], 1 where it saw it",
+      "of arrays: 1 where it classifies it correctly",
+      "of arrays: the same, [runs, test examples]",
+      "of arrays: margins, in place of --correct or beside it",
+      "of arrays: margins on test examples",
     ),
     strict=True,
   ):
-    add(f"--{name}", type=arguments.path, help=f"of arrays: {what}")
-  add(
-    "--margin",
-    choices=get_args(MarginKind),
-    help="what was subtracted from the label's logit: log Σ exp of the others, or the largest "
-    "(default: what the layout is known for; arrays do not tell)",
-  )
+    add(f"--{name}", type=arguments.path, metavar="FILE", help=what)
   add(
     "--subset_ratio",
     type=arguments.ratio,
-    help="of the runs (default: the share that they saw, to one decimal)",
+    metavar="X",
+    help="of the runs (default: as seen)",
+  )
+  add = functools.partial(parser.add, FOREIGN)
+  add(
+    "--margin",
+    choices=get_args(MarginKind),
+    metavar="KIND",
+    help="what margins subtract from the label's logit: logsumexp of the others, or their max "
+    "(default: what the layout is known for; arrays do not tell)",
   )
   add("--runs_first", action="store_true", help="rows are runs, although a matrix is square")
-  add("--labels", type=arguments.path, help="of lira: training labels (default: y_train.npy)")
-  add("--num_train", type=int, help="of dattri: training examples, which its indices do not tell")
+  add(
+    "--labels",
+    type=arguments.path,
+    metavar="FILE",
+    help="of lira: training labels (default: y_train.npy)",
+  )
+  add(
+    "--num_train",
+    type=int,
+    metavar="N",
+    help="of dattri: training examples, which its indices do not tell",
+  )
   add(
     "--target",
     choices=get_args(Target),
-    help="of dattri: what its target values are (default: minus_loss, as it stores them)",
+    metavar="KIND",
+    help=f"of dattri: what its target values are, {' or '.join(get_args(Target))} (default: "
+    "minus_loss, as it stores them)",
   )
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
-
+from beam_pipelines.launch.groups import COMPUTES
+from beam_pipelines.launch.parser import Parser
 from estimators.outcome_kinds import CORRECT, OUTCOME_KINDS
 
 
-def add_outcome(parser: argparse.ArgumentParser) -> None:
-  """Adds `--outcome`."""
-  parser.add_argument(
+def add_outcome(parser: Parser) -> None:
+  """Adds the flag that says what is scored of each run and example."""
+  parser.add(
+    COMPUTES,
     "--outcome",
     choices=OUTCOME_KINDS,
     default=CORRECT.name,
-    help="what is scored: whether an example is classified correctly, the probability of its "
-    "label, or the margin, its log-odds",
+    metavar="KIND",
+    help="correct, probability or margin",
   )

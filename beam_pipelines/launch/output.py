@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import stat
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import files
 from beam_pipelines.launch import arguments
+from beam_pipelines.launch.groups import WRITES
+from beam_pipelines.launch.parser import Parser
 from files.errors import UsageError
 
 STANDARD_OUTPUT = "standard output"
@@ -55,22 +56,29 @@ class Output(NamedTuple):
       reason = error.strerror or str(error).partition("\n")[0]
       raise UsageError(f"{self} cannot be written: {reason.lower()}") from error
 
+  @property
+  def messages(self) -> TextIO:
+    """Where there is to be said what is written: standard error if the file is on the output."""
+    return sys.stderr if self.target is None else sys.stdout
+
   def say(self, text: str) -> None:
-    """Prints what there is to say of the file, on standard error if the file is on the output."""
-    print(text, file=sys.stderr if self.target is None else sys.stdout)
+    """Prints what there is to say of the file."""
+    print(text, file=self.messages)
 
 
 def add_flag(
-  parser: argparse.ArgumentParser,
+  parser: Parser,
   default: str | None = None,
   what: str = "file to write, - for standard output",
   *,
   optional: bool = False,
 ) -> None:
   """Adds `--output`, for `open_output`; without a default it is required, or None if optional."""
-  parser.add_argument(
+  parser.add(
+    WRITES,
     "--output",
     type=_path,
+    metavar="FILE",
     default=default,
     required=default is None and not optional,
     help=what,

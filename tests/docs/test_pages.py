@@ -61,7 +61,7 @@ def test_the_commands_of_a_page_have_the_flags_that_it_gives_them(page, capsys):
 
 def flags_of(command: str, capsys) -> set[str]:
   with pytest.raises(SystemExit):
-    main([command, "--help"])
+    main([command, "--help_all"])
   return set(re.findall(r"--\w+", capsys.readouterr().out))
 
 
