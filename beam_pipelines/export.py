@@ -293,18 +293,12 @@ _EXPORTS = {
 def _influence_rows(asked: _Asked, ratio: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
   """Yields training examples and rows of the dense influence, having checked that they are there.
 
-  A chunk of the matrix that was lost reads as NaN. So does an example that all runs saw, or none;
-  but its memorization is undefined as well.
+  An example that all runs saw, or none, has NaN; its memorization is undefined as well.
   """
   memorization = read_memorization(asked.scores, ratio).scores
   matrix = dense.read_dense(asked.scores, ratio)
   where = files.join(asked.scores, DENSE, dense.array_name(ratio))
   sizes = scored_sizes(asked.manifest)
-  if matrix.shape != sizes:
-    raise UsageError(
-      f"{where} is {matrix.shape[0]:,} × {matrix.shape[1]:,}, but scores are of {sizes}: "
-      "run `heldout score --dense` again"
-    )
   for rows, block in dense.row_blocks(asked.scores, matrix):
     undefined = np.isnan(block).all(axis=1)
     lost = rows.start + np.flatnonzero(undefined != np.isnan(memorization[rows]))
@@ -312,7 +306,7 @@ def _influence_rows(asked: _Asked, ratio: float) -> Iterator[tuple[np.ndarray, n
       raise UsageError(
         f"{where} does not go with table examples at training example {lost[0]} and "
         f"{len(lost) - 1:,} more of rows {rows.start}…{rows.stop - 1}, where one is undefined: "
-        "a part was lost; run `heldout score --dense` again"
+        "run `heldout score --dense` again"
       )
     examples = np.arange(rows.start, rows.stop)
     if asked.order is None:

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import zarr
 
 from beam_pipelines import cli, export
 from beam_pipelines.storage.scores.manifest import write_stub
@@ -402,8 +403,21 @@ def test_a_chunk_of_dense_influence_that_was_lost_is_refused(dense, tmp_path, fo
   vouch_for(tmp_path / "scores")
   assert _export(tmp_path, format_name, f"--dataset=npz:{dense}/digits.npz") is None
   error = capsys.readouterr().err
+  assert "chunk ratio-0.7/c/0/0 is not among the files of the manifest" in error
+
+
+def test_dense_influence_that_is_undefined_where_memorization_is_not_is_refused(
+  dense, tmp_path, capsys
+):
+  shutil.copytree(dense / "scores", tmp_path / "scores")
+  group = tmp_path / "scores" / "influence.zarr"
+  matrix = zarr.open_array(group, path="ratio-0.7", mode="r+")
+  matrix.with_config({"write_empty_chunks": True})[: matrix.chunks[0]] = np.nan
+  vouch_for(tmp_path / "scores")
+  assert _export(tmp_path, "infl_mem", f"--dataset=npz:{dense}/digits.npz") is None
+  error = capsys.readouterr().err
   assert f"{tmp_path}/scores/influence.zarr/ratio-0.7 does not go with table examples" in error
-  assert "a part was lost; run `heldout score --dense` again" in error
+  assert "where one is undefined: run `heldout score --dense` again" in error
 
 
 @pytest.mark.parametrize("format_name", ["cscores", "high_influence_pairs"])

@@ -97,12 +97,12 @@ def vouch_for(scores):
   """Makes the manifest name the files that are there, whatever became of them."""
   manifest, root = read_manifest(str(scores)), Path(scores)
   parts = [
-    describe_part(part.table, part.name, _count_rows(root / part.path), content)
+    describe_part(part.table, part.name, _count_rows(root / part.path, part.rows), content)
     for part in manifest.parts
     if (root / part.path).exists() and (content := (root / part.path).read_bytes())
   ]
   write_manifest(str(scores), dataclasses.replace(manifest, parts=tuple(parts)))
 
 
-def _count_rows(path):
-  return pq.read_metadata(path).num_rows if path.suffix == ".parquet" else 0
+def _count_rows(path, were):
+  return pq.read_metadata(path).num_rows if path.suffix == ".parquet" else were

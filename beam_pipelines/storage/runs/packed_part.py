@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import files
-from beam_pipelines.storage.parquet import open_parquet
+from beam_pipelines.storage.parquet import read_groups
 from beam_pipelines.storage.runs.misreadings import RunTrace
 from beam_pipelines.storage.runs.outcome import RunOutcome
 from beam_pipelines.storage.runs.packs import MANIFEST, PackedPart, PackedRuns, stretches
@@ -133,7 +133,7 @@ def _encode(outcome: RunOutcome) -> dict[str, Any]:
   }
 
 
-def _read_groups(packed: PackedRuns, columns: Iterable[str]) -> Iterator[pa.Table]:
+def _read_groups(packed: PackedRuns, columns: Sequence[str]) -> Iterator[pa.Table]:
   name, part = packed.part.name, packed.part
   try:
     content = files.read_bytes(packed.path)
@@ -145,11 +145,7 @@ def _read_groups(packed: PackedRuns, columns: Iterable[str]) -> Iterator[pa.Tabl
       "that was written, or import again"
     )
   try:
-    file = open_parquet(content, _SCHEMA.equals, part.rows)
-    for group in range(file.num_row_groups):
-      rows = file.read_row_group(group, columns=list(columns))
-      rows.validate(full=True)
-      yield rows
+    yield from read_groups(content, _SCHEMA.equals, part.rows, columns)
   except Exception as error:  # Parquet's reader and its codecs raise a dozen kinds
     reason = str(error).strip().partition("\n")[0].rstrip(".")[:200] or type(error).__name__
     raise PartError(f"{name} is damaged ({reason}): import again") from error

@@ -11,17 +11,22 @@ from collections.abc import Iterable, Iterator, MutableMapping
 
 import numpy as np
 import zarr
+import zstandard
 from zarr.abc.buffer import Buffer
 from zarr.buffer import cpu
+from zarr.codecs import BytesCodec, ZstdCodec
 from zarr.errors import ArrayNotFoundError, GroupNotFoundError
 from zarr.storage import MemoryStore
 
 import files
 from beam_pipelines.storage.scores.damage import explained_damage
 from beam_pipelines.storage.scores.directory import DENSE, check_content
-from beam_pipelines.storage.scores.manifest import StoredPart, read_manifest
+from beam_pipelines.storage.scores.manifest import Manifest, StoredPart, read_manifest
 from beam_pipelines.storage.scores.staging import describe_part
 from files.errors import UsageError
+
+_DESCRIPTION = "zarr.json"
+_MOST_DESCRIPTION_BYTES = 1 << 16
 
 _WRITE_ALL = {"write_empty_chunks": True}  # a chunk that is not there is a lost one
 
@@ -34,10 +39,12 @@ class _Files(MutableMapping[str, Buffer]):
     expected: what is published of it; other files are not there, and other content is an error.
 
   Attributes:
+    chunk_bytes: how many bytes a published chunk must unpack to: of that and no other size.
     written: the content of what was written.
   """
 
   def __init__(self, directory: str, expected: Iterable[StoredPart] | None = None):
+    self.chunk_bytes = 0
     self.written: dict[str, bytes] = {}
     self._directory = directory
     self._expected = None if expected is None else {part.name: part for part in expected}
@@ -54,6 +61,8 @@ class _Files(MutableMapping[str, Buffer]):
       raise KeyError(name) from error
     if self._expected is not None:
       check_content(path, self._expected[name], content)
+      with explained_damage(path):
+        self._check_unpacked(name, content)
     return cpu.Buffer.from_bytes(content)
 
   def __setitem__(self, name: str, content: Buffer) -> None:
@@ -71,6 +80,14 @@ class _Files(MutableMapping[str, Buffer]):
 
   def __contains__(self, name: object) -> bool:
     return isinstance(name, str) and files.exists(self._path(name))
+
+  def _check_unpacked(self, name: str, content: bytes) -> None:
+    """Makes sure of what comes of a file: Zarr takes memory as a chunk says."""
+    if name.rpartition("/")[2] == _DESCRIPTION:
+      if len(content) > _MOST_DESCRIPTION_BYTES:
+        raise ValueError(f"it has {len(content):,} bytes")
+    elif (unpacked := zstandard.frame_content_size(content)) != self.chunk_bytes:
+      raise ValueError(f"it unpacks to {unpacked:,} bytes, not {self.chunk_bytes:,}")
 
   def _path(self, name: str) -> str:
     return files.join(self._directory, name)
@@ -113,7 +130,7 @@ def create_dense(
     overwrite=True,
     config=_WRITE_ALL,
   )
-  names = ("zarr.json", f"{array_name(subset_ratio)}/zarr.json")
+  names = (_DESCRIPTION, f"{array_name(subset_ratio)}/{_DESCRIPTION}")
   return [
     describe_part(DENSE, name, 0, files.read_bytes(files.join(group, name))) for name in names
   ]
@@ -155,20 +172,44 @@ def read_dense(scores: str, subset_ratio: float) -> zarr.Array:
     UsageError: the scores hold no such matrix; when sliced: a chunk is not the published one.
   """
   name = array_name(subset_ratio)
-  published = _Files(files.join(scores, DENSE), read_manifest(scores).parts_of(DENSE))
+  manifest = read_manifest(scores)
+  published = _Files(files.join(scores, DENSE), manifest.parts_of(DENSE))
   missing = (ArrayNotFoundError, GroupNotFoundError, FileNotFoundError)
   passing = (OSError, UsageError, *missing)
   try:
-    with explained_damage(files.join(scores, DENSE, name, "zarr.json"), passing=passing):
+    with explained_damage(files.join(scores, DENSE, name, _DESCRIPTION), passing=passing):
       matrix = zarr.open_array(_store(published), path=name, mode="r")
-      if matrix.ndim != 2 or matrix.dtype != np.float32:
-        raise ValueError(f"{matrix.dtype} of shape {matrix.shape}")
+      _check_matrix(matrix, manifest)
+      published.chunk_bytes = math.prod(matrix.chunks) * matrix.dtype.itemsize
       return matrix
   except missing:
     raise UsageError(
       f"{scores} holds no dense influence at ratio {subset_ratio} ({DENSE}/{name}): "
       "score again with dense influence"
     ) from None
+
+
+def _check_matrix(matrix: zarr.Array, manifest: Manifest) -> None:
+  """Makes sure that a matrix is as `create_dense` makes it, and that all its chunks are published.
+
+  Raises:
+    ValueError: it is not, or they are not.
+  """
+  shape = (manifest.examples.train, manifest.examples.test)
+  if matrix.shape != shape or matrix.dtype != np.float32:
+    raise ValueError(f"{matrix.dtype} of shape {matrix.shape}, not float32 of shape {shape}")
+  codecs = (*matrix.filters, matrix.serializer, *matrix.compressors)
+  if [type(codec) for codec in codecs] != [BytesCodec, ZstdCodec] or matrix.shards:
+    raise ValueError("it is packed in a way that no matrix of ours is")
+  rows, columns = matrix.chunks
+  if not 0 < rows <= max(1, shape[0]) or columns != max(1, shape[1]):
+    raise ValueError(f"chunks of {rows} × {columns}")
+  published = {part.name: part.rows for part in manifest.parts_of(DENSE)}
+  starts = range(0, shape[0] if shape[1] else 0, rows)
+  for number, start in enumerate(starts):
+    chunk = f"{matrix.path}/{matrix.metadata.encode_chunk_key((number, 0))}"
+    if published.get(chunk) != min(rows, shape[0] - start):
+      raise ValueError(f"chunk {chunk} is not among the files of the manifest")
 
 
 def row_blocks(scores: str, matrix: zarr.Array) -> Iterator[tuple[slice, np.ndarray]]:

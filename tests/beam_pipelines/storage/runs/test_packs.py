@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ from beam_pipelines.storage.runs.experiment import list_runs, require_runs
 from beam_pipelines.storage.runs.judgement import UnusableRunError, read_packed
 from beam_pipelines.storage.runs.run_place import RunKey
 from files.errors import UsageError
+from tests.helpers import parquet_bombs
 from tests.helpers.outcomes import add_margins, make_outcomes, write_experiment
 from tests.helpers.packs import without_test, without_train, write_pack
 
@@ -200,3 +202,18 @@ def test_rows_of_another_size_are_refused(tmp_path, monkeypatch):
   first, second = _read_all(list_runs(str(tmp_path)))
   assert first == outcomes[0]
   assert str(second) == "runs-from-000000.parquet: in_subset of run 1 has another size"
+
+
+def test_a_part_of_texts_that_repeat_without_end_is_never_unpacked(tmp_path):
+  """Each of 20,000 subsets is a megabyte, of which there is one."""
+  directory = Path(write_pack(tmp_path, make_outcomes(0.5, range(2)), runs_per_part=2))
+  part = directory / "runs-from-000000.parquet"
+  schema = pq.read_schema(part)
+  part.write_bytes(parquet_bombs.repeated(schema, 20_000))
+  text = json.loads((directory / packs.MANIFEST).read_text())
+  digest = hashlib.sha256(part.read_bytes()).hexdigest()
+  text["parts"][0].update(runs=[[0, 19_999]], bytes=part.stat().st_size, sha256=digest)
+  (directory / packs.MANIFEST).write_text(json.dumps(text))
+  reasons = {str(each) for each in _read_all(list_runs(str(tmp_path)))}
+  assert len(reasons) == 1
+  assert "runs-from-000000.parquet is damaged (unpacks to more than" in reasons.pop()

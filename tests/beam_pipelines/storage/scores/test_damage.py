@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 
 from beam_pipelines.storage.scores.damage import explained_damage
 from beam_pipelines.storage.scores.dense import create_dense, read_dense, row_blocks, write_rows
@@ -23,6 +24,8 @@ from tests.helpers.mutations import mutate
 from tests.helpers.scores import make_manifest
 
 ADVICE = ": score again, or fetch the scores again"
+BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
+ZSTD = {"name": "zstd", "configuration": {"level": 0, "checksum": False}}
 MATRIX = np.random.default_rng(0).random((40, 30), np.float32)
 
 
@@ -51,7 +54,7 @@ def scores(tmp_path):
   parts = create_dense(group, 0.7, MATRIX.shape, 16)
   for start in range(0, 40, 16):
     parts += write_rows(group, 0.7, start, MATRIX[start : start + 16])
-  publish(staging, make_manifest(parts))
+  publish(staging, make_manifest(parts, examples=MATRIX.shape))
   return tmp_path
 
 
@@ -171,13 +174,47 @@ def test_a_chunk_that_was_cut_is_named(scores):
 
 @pytest.mark.parametrize(
   ("field", "value"),
-  [("data_type", "float64"), ("shape", [1200]), ("chunk_grid", {}), ("codecs", 3)],
+  [
+    ("data_type", "float64"),
+    ("shape", [1200]),
+    ("shape", [40, 300_000]),
+    ("chunk_grid", {}),
+    ("chunk_grid", {"name": "regular", "configuration": {"chunk_shape": [16, 300_000]}}),
+    ("chunk_grid", {"name": "regular", "configuration": {"chunk_shape": [4000, 30]}}),
+    ("chunk_key_encoding", {"name": "default", "configuration": {"separator": "."}}),
+    ("codecs", 3),
+    ("codecs", [BYTES, {"name": "gzip", "configuration": {"level": 1}}]),
+    ("codecs", [BYTES, ZSTD, ZSTD]),
+    ("codecs", [{"name": "transpose", "configuration": {"order": [1, 0]}}, BYTES, ZSTD]),
+    ("attributes", {"": "x" * 100_000}),
+  ],
 )
 def test_a_matrix_of_another_kind_is_one_line(scores, field, value):
   path = scores / "influence.zarr/ratio-0.7/zarr.json"
   path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
   _vouch_for(scores, path)
   with pytest.raises(UsageError, match=rf"^{path} is damaged \(.*\){ADVICE}$"):
+    read_dense(str(scores), 0.7)
+
+
+def test_a_chunk_that_unpacks_to_more_than_its_rows_is_never_unpacked(scores):
+  """Forty kilobytes for a gigabyte."""
+  path = scores / "influence.zarr/ratio-0.7/c/1/0"
+  path.write_bytes(zstandard.compress(bytes(1 << 30)))
+  assert path.stat().st_size < 100_000
+  _vouch_for(scores, path)
+  before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  reason = r"it unpacks to 1,073,741,824 bytes, not 1,920"
+  with pytest.raises(UsageError, match=rf"^{path} is damaged \({reason}\){ADVICE}$"):
+    _read_matrix(scores)
+  assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 19
+
+
+def test_a_chunk_that_no_manifest_names_is_not_taken_for_nothing(scores):
+  manifest = read_manifest(str(scores))
+  parts = tuple(part for part in manifest.parts if not part.name.endswith("c/1/0"))
+  write_manifest(str(scores), dataclasses.replace(manifest, parts=parts))
+  with pytest.raises(UsageError, match=r"chunk ratio-0.7/c/1/0 is not among the files of the mani"):
     read_dense(str(scores), 0.7)
 
 

@@ -20,7 +20,7 @@ def influence(tmp_path):
   parts = create_dense(group, 0.7, (5, 3), 2)
   for start in (0, 2, 4):
     parts += write_rows(group, 0.7, start, EXPECTED[start : start + 2])
-  publish(staging, make_manifest(parts))
+  publish(staging, make_manifest(parts, examples=(5, 3)))
   return str(tmp_path)
 
 
