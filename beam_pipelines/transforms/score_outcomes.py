@@ -74,24 +74,26 @@ class ScoreOutcomes(beam.PTransform):
     packed = outcomes | "Pack runs" >> PackRuns(self.block_size, kind)
     measured = packed[TRAIN_BLOCKS] | "Measure outcomes" >> MeasureOutcomes(kind)
     selected = packed | "Select pairs" >> SelectPairs(self.selection, labels)
-    parts = [
-      measured | "Examples" >> TabulateExamples(labels, kind),
-      measured | "C-scores" >> TabulateCScores(labels, kind),
-      selected[PAIRS] | "Influence" >> TabulatePairs(labels, kind),
-      selected[PAIRS] | "Influence per example" >> SummarizeInfluence(sizes, labels),
-      gathered | "Runs scored" >> TabulateRuns(),
-      gathered | "Outcomes" >> TabulateOutcomes(kind),
-      skipped | "Inputs skipped" >> TabulateSkipped(),
-    ]
+    tables = {
+      "examples": measured | "Examples" >> TabulateExamples(labels, kind),
+      "C-scores": measured | "C-scores" >> TabulateCScores(labels, kind),
+      "influence": selected[PAIRS] | "Influence" >> TabulatePairs(labels, kind),
+      "influence per example": selected[PAIRS]
+      | "Influence per example" >> SummarizeInfluence(sizes, labels),
+      "runs": gathered | "Runs scored" >> TabulateRuns(),
+      "outcomes": gathered | "Outcomes" >> TabulateOutcomes(kind),
+      "skipped": skipped | "Inputs skipped" >> TabulateSkipped(),
+    }
     if self.request.options.correctness:
       each = gathered | "Each run" >> beam.FlatMap(lambda group: group)
-      parts.append(each | "Correctness" >> TabulateCorrectness(kind))
-    staged = [
+      tables["correctness"] = each | "Correctness" >> TabulateCorrectness(kind)
+    # Staged before they are flattened, because runners hold what goes into a Flatten.
+    staged = [parts | f"Stage {name}" >> StageParts(self.staging) for name, parts in tables.items()]
+    staged.append(
       outcomes.pipeline
       | "Index" >> beam.Create(self.index)
-      | "Of what was scored" >> beam.Filter(_is_scored, AsSingleton(sizes)),
-      parts | "All parts" >> beam.Flatten() | "Stage" >> StageParts(self.staging),
-    ]
+      | "Of what was scored" >> beam.Filter(_is_scored, AsSingleton(sizes))
+    )
     if self.request.options.dense:
       stage_dense = StageDenseInfluence(self.staging, sizes, self.block_size, kind)
       staged.extend(packed | "Dense influence" >> stage_dense)
