@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -38,7 +39,9 @@ from beam_pipelines.transforms.read_outcomes import (
 )
 from beam_pipelines.transforms.score_outcomes import ScoreOutcomes
 from estimators.outcome_kinds import CORRECT, MARGIN
+from files import scratch
 from files.errors import UsageError
+from files.spill import Spill
 
 _SHOWN_REASONS = 3
 
@@ -59,7 +62,7 @@ def run(argv: Sequence[str]) -> int:
       f"{staging}: kept, since its job may be at work; delete it if no such job runs any more"
       for staging in discard_left_over(args.scores)
     )
-  scoring = plan_scoring(args)
+  scoring = plan_scoring(args, options)
   if args.dry_run:
     print_plan(_describe_plan(args, scoring), options, accelerator)
     return 0
@@ -79,7 +82,8 @@ def _score(args: argparse.Namespace, scoring: Scoring, job: Job, accelerator: st
   with (
     _staged(scoring.staging, job),
     bigquery_target.into_bigquery(args, job, scoring.staging, names, ratios) as load,
-    _source(scoring, job.options, accelerator) as source,
+    _spill(job) as spill,
+    _source(scoring, job.options, accelerator, spill) as source,
     job as pipeline,
   ):
     index = stage_index(scoring.staging, scoring.dataset) if scoring.dataset else ()
@@ -93,6 +97,7 @@ def _score(args: argparse.Namespace, scoring: Scoring, job: Job, accelerator: st
       tuple(index),
       scoring.warnings,
       load,
+      spill,
     )
 
 
@@ -117,8 +122,18 @@ def _staged(staging: Staging, job: Job) -> Iterator[None]:
       abandon(staging)
 
 
+@contextlib.contextmanager
+def _spill(job: Job) -> Iterator[Spill | None]:
+  """Yields where a job in this process has its outcomes wait; engines see to that themselves."""
+  if not command.is_in_process(job.options):
+    yield None
+    return
+  with scratch.local_directory() as directory:
+    yield Spill(str(directory))
+
+
 def _source(
-  scoring: Scoring, options: PipelineOptions, accelerator: str | None
+  scoring: Scoring, options: PipelineOptions, accelerator: str | None, spill: Spill | None
 ) -> contextlib.AbstractContextManager[beam.PTransform]:
   if scoring.evaluation is None:
     return contextlib.nullcontext(
@@ -127,6 +142,7 @@ def _source(
         scoring.packed,
         exact=scoring.appended,
         with_margins=scoring.selection.kind.is_soft,
+        spill=spill,
       )
     )
   return checkpoint_source.evaluating(
@@ -205,9 +221,7 @@ def _describe_plan(args: argparse.Namespace, scoring: Scoring) -> str:
   )
 
 
-def _read(
-  pipeline: beam.Pipeline, scoring: Scoring, source: beam.PTransform
-) -> dict[str, beam.PCollection]:
+def _read(pipeline: beam.Pipeline, scoring: Scoring, source: beam.PTransform) -> dict[str, Any]:
   read = (
     pipeline
     | "Runs" >> beam.Create(scoring.unscored, reshuffle=False)
@@ -216,16 +230,15 @@ def _read(
   )
   listed = pipeline | "Not runs" >> beam.Create(scoring.skipped)
   skipped = (read[SKIPPED], listed) | "Skipped" >> beam.Flatten()
-  outcomes = read[OUTCOMES]
+  outcomes = [read[OUTCOMES]]
   if scoring.scored:
-    scored = (
+    outcomes.append(
       pipeline
       | "Parts of outcomes" >> beam.Create(scoring.scored)
       | "One worker per part" >> beam.Reshuffle()
       | "Read scored outcomes" >> ReadScoredOutcomes(scoring.staging.scores)
     )
-    outcomes = (outcomes, scored) | "New and scored" >> beam.Flatten()
-  return {OUTCOMES: outcomes, SKIPPED: skipped}
+  return {OUTCOMES: tuple(outcomes), SKIPPED: skipped}
 
 
 def _print_summary(args: argparse.Namespace, scoring: Scoring) -> None:

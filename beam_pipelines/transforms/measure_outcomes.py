@@ -9,13 +9,14 @@ import apache_beam as beam
 from beam_pipelines.transforms.pack_runs import BlockKey, PackedTrainBlock
 from estimators.outcome_kinds import CORRECT, OutcomeKind
 from estimators.scores import InOutStatistics
+from files.spill import Spilled, load
 
 
 @dataclasses.dataclass
 class MeasureOutcomes(beam.PTransform):
   """Counts who got which training example right, or takes the means of real outcomes on it.
 
-  Input: `(BlockKey, PackedTrainBlock)`. Output: `(BlockKey, InOutStatistics)`, arrays [examples];
+  Input: the `train_blocks` of `PackRuns`. Output: `(BlockKey, InOutStatistics)`, arrays [examples];
   of no examples where it was not recorded.
 
   Args:
@@ -30,8 +31,8 @@ class MeasureOutcomes(beam.PTransform):
 
 
 def _measure(
-  keyed: tuple[BlockKey, PackedTrainBlock], kind: OutcomeKind
+  keyed: tuple[BlockKey, PackedTrainBlock | Spilled], kind: OutcomeKind
 ) -> tuple[BlockKey, InOutStatistics]:
-  key, block = keyed
+  key, block = keyed[0], load(keyed[1])
   member = block.member[: len(block.outcomes)]
   return key, kind.measure(member, block.outcomes, len(block.runs))

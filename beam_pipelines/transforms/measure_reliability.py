@@ -31,6 +31,7 @@ from estimators.reliability import (
   spearman_brown,
 )
 from estimators.thresholds import reaches
+from files.spill import Spilled, load
 
 _BLOCKS = "blocks"
 
@@ -74,9 +75,9 @@ class _BlockReliability:
 
 
 def _compare_block(
-  keyed: tuple[BlockKey, PackedTrainBlock], selection: PairSelection
+  keyed: tuple[BlockKey, PackedTrainBlock | Spilled], selection: PairSelection
 ) -> tuple[float, _BlockReliability]:
-  (subset_ratio, start), block = keyed
+  (subset_ratio, start), block = keyed[0], load(keyed[1])
   runs = len(block.runs)
   measure = selection.kind.measure
   if not block.recorded:  # then influence alone selects

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import apache_beam as beam
 import numpy as np
 from apache_beam.pvalue import TaggedOutput
 
 from beam_pipelines.storage.runs.outcome import RunOutcome
+from beam_pipelines.transforms.spill_values import SpillValues
 from estimators.bits import transpose_runs
 from estimators.outcome_kinds import CORRECT, OutcomeKind
 from files.errors import UsageError
+from files.spill import Spill, Spilled, load
 
 TRAIN_BLOCKS = "train_blocks"
 TEST_SETS = "test_sets"
@@ -71,30 +74,36 @@ class PackedTestSet:
 class PackRuns(beam.PTransform):
   """Transposes outcomes: from examples packed per run to runs packed per example.
 
-  Input: `RunOutcome`s of equal sizes. Output: a dict of `train_blocks`
-  (`(BlockKey, PackedTrainBlock)`) and `test_sets` (`(subset ratio, PackedTestSet)`). Runs come in
-  ascending order whatever the order of arrival. One shuffled record per run and block.
+  Input: lists of `RunOutcome`s of equal sizes, each of one subset ratio, in ascending order, and of
+  runs that are neighbours, as `GatherNeighbours` makes them. Output: a dict of `train_blocks`
+  (`(BlockKey, PackedTrainBlock)`, for whoever takes one to `load`) and `test_sets` (`(subset ratio,
+  PackedTestSet)`). Runs come in ascending order whatever the order of arrival. One shuffled record
+  per list and block.
 
   Args:
     block_size: training examples per block, a multiple of 8. More blocks spread work wider and
-      need less memory each; each costs a record per run.
+      need less memory each; each costs a record per list.
     kind: what is taken of outcomes: bits, or reals that follow from their margins.
+    spill: where rows and blocks wait for the others, or None: in memory.
   """
 
   block_size: int = 8192
   kind: OutcomeKind = CORRECT
+  spill: Spill | None = None
 
-  def expand(self, outcomes: beam.PCollection[RunOutcome]) -> dict[str, beam.PCollection]:
-    """Cuts, combines per key, transposes."""
-    cut = outcomes | "Cut into blocks" >> beam.ParDo(_cut, self.block_size, self.kind).with_outputs(
+  def expand(self, gathered: beam.PCollection[list[RunOutcome]]) -> dict[str, beam.PCollection]:
+    """Cuts, groups by block, transposes."""
+    cut = gathered | "Cut into blocks" >> beam.ParDo(_cut, self.block_size, self.kind).with_outputs(
       TEST_SETS, main=TRAIN_BLOCKS
     )
     return {
       TRAIN_BLOCKS: cut[TRAIN_BLOCKS]
-      | "Stack training rows" >> beam.CombinePerKey(_StackRows())
-      | "Transpose training rows" >> beam.Map(_train_block, self.kind),
+      | "Let training rows wait" >> SpillValues(self.spill)
+      | "Gather training rows" >> beam.GroupByKey()
+      | "Transpose training rows" >> beam.Map(_train_block, self.kind)
+      | "Let blocks wait" >> SpillValues(self.spill),
       TEST_SETS: cut[TEST_SETS]
-      | "Stack test rows" >> beam.CombinePerKey(_StackRows())
+      | "Gather test rows" >> beam.GroupByKey()
       | "Transpose test rows" >> beam.Map(_test_set, self.kind),
     }
 
@@ -131,26 +140,48 @@ def choose_block_size(
   return min(block_size, _BLOCK_SIZES[1])
 
 
-# What one run makes of some examples: the run id, how many examples, one `bytes` per kind of
-# outcome. A plain tuple, which Beam encodes without pickling it.
-_Row = tuple[int, int, tuple[bytes, ...]]
+class _Rows(NamedTuple):
+  """What some runs make of some examples.
+
+  Attributes:
+    runs: ids in ascending order, all below or above those of other rows.
+    examples: how many.
+    outcomes: of each kind of outcome, the bits or reals of the runs, one run after the other.
+  """
+
+  runs: list[int]
+  examples: int
+  outcomes: tuple[bytes, ...]
 
 
 def _cut(
-  outcome: RunOutcome, block_size: int, kind: OutcomeKind
-) -> Iterator[tuple[BlockKey, _Row] | TaggedOutput]:
-  ratio, run = outcome.key.subset_ratio, outcome.key.run
-  of_train, of_test, item_bits = outcome.train_correct, outcome.test_correct, 1
-  if kind.is_soft:
-    assert outcome.train_margin is not None
-    assert outcome.test_margin is not None
-    of_train, of_test, item_bits = outcome.train_margin, outcome.test_margin, 32
-  for start in range(0, outcome.num_train, block_size):
-    stop = min(start + block_size, outcome.num_train)
-    cut = (_slice(outcome.in_subset, start, stop, 1), _slice(of_train, start, stop, item_bits))
-    yield (ratio, start), (run, stop - start, cut)
-  test = (run, outcome.num_test, (of_test,))
-  yield TaggedOutput(TEST_SETS, (ratio, test))
+  group: Sequence[RunOutcome], block_size: int, kind: OutcomeKind
+) -> Iterator[tuple[BlockKey, _Rows] | TaggedOutput]:
+  ratio, runs = group[0].key.subset_ratio, [outcome.key.run for outcome in group]
+  num_train, num_test = group[0].num_train, group[0].num_test
+  item_bits = 32 if kind.is_soft else 1
+  for start in range(0, num_train, block_size):
+    stop = min(start + block_size, num_train)
+    members = [_slice(outcome.in_subset, start, stop, 1) for outcome in group]
+    outcomes = [_slice(_of_train(outcome, kind), start, stop, item_bits) for outcome in group]
+    rows = _Rows(runs, stop - start, (b"".join(members), b"".join(outcomes)))
+    yield (ratio, start), rows
+  of_test = b"".join(_of_test(outcome, kind) for outcome in group)
+  yield TaggedOutput(TEST_SETS, (ratio, _Rows(runs, num_test, (of_test,))))
+
+
+def _of_train(outcome: RunOutcome, kind: OutcomeKind) -> bytes:
+  if not kind.is_soft:
+    return outcome.train_correct
+  assert outcome.train_margin is not None
+  return outcome.train_margin
+
+
+def _of_test(outcome: RunOutcome, kind: OutcomeKind) -> bytes:
+  if not kind.is_soft:
+    return outcome.test_correct
+  assert outcome.test_margin is not None
+  return outcome.test_margin
 
 
 def _slice(packed: bytes, start: int, stop: int, item_bits: int) -> bytes:
@@ -158,55 +189,53 @@ def _slice(packed: bytes, start: int, stop: int, item_bits: int) -> bytes:
   return packed[start * item_bits // 8 : (stop * item_bits + 7) // 8]
 
 
-class _StackRows(beam.CombineFn):
-  """Collects rows and sorts them by run: a union of sets, so any order of combining will do."""
-
-  def create_accumulator(self) -> list[_Row]:
-    return []
-
-  def add_input(self, accumulator: list[_Row], row: _Row) -> list[_Row]:
-    accumulator.append(row)
-    return accumulator
-
-  def merge_accumulators(self, accumulators: Iterable[list[_Row]]) -> list[_Row]:
-    return [row for accumulator in accumulators for row in accumulator]
-
-  def extract_output(self, accumulator: list[_Row]) -> list[_Row]:
-    return sorted(accumulator)
-
-
 def _train_block(
-  keyed: tuple[BlockKey, list[_Row]], kind: OutcomeKind
+  keyed: tuple[BlockKey, Iterable[_Rows | Spilled]], kind: OutcomeKind
 ) -> tuple[BlockKey, PackedTrainBlock]:
-  key, rows = keyed
+  key, gathered = keyed
+  rows = _in_order(gathered)
   return key, PackedTrainBlock(_run_ids(rows), _transpose_bits(rows, 0), _outcomes(rows, 1, kind))
 
 
-def _test_set(keyed: tuple[float, list[_Row]], kind: OutcomeKind) -> tuple[float, PackedTestSet]:
-  subset_ratio, rows = keyed
+def _test_set(
+  keyed: tuple[float, Iterable[_Rows]], kind: OutcomeKind
+) -> tuple[float, PackedTestSet]:
+  subset_ratio, gathered = keyed
+  rows = _in_order(gathered)
   return subset_ratio, PackedTestSet(_run_ids(rows), _outcomes(rows, 0, kind))
 
 
-def _run_ids(rows: list[_Row]) -> np.ndarray:
-  return np.array([run for run, _, _ in rows], np.int64)
+def _in_order(gathered: Iterable[_Rows | Spilled]) -> list[_Rows]:
+  return sorted(map(load, gathered), key=lambda rows: rows.runs[0])
 
 
-def _outcomes(rows: list[_Row], column: int, kind: OutcomeKind) -> np.ndarray:
+def _run_ids(rows: list[_Rows]) -> np.ndarray:
+  return np.concatenate([np.array(some.runs, np.int64) for some in rows])
+
+
+def _outcomes(rows: list[_Rows], column: int, kind: OutcomeKind) -> np.ndarray:
   """Returns what the runs make of the examples, of none where that was not recorded."""
   if kind.of_margins is None:
     return _transpose_bits(rows, column)
-  outcomes = np.empty((_examples(rows, column), len(rows)), np.float32)
-  for first in range(0, len(rows), _ROWS_AT_ONCE):
-    some = [np.frombuffer(row[2][column], "<f4") for row in rows[first : first + _ROWS_AT_ONCE]]
+  each = _of_each_run(rows, column, np.dtype("<f4"))
+  outcomes = np.empty((_examples(rows, column), len(each)), np.float32)
+  for first in range(0, len(each), _ROWS_AT_ONCE):
+    some = each[first : first + _ROWS_AT_ONCE]
     outcomes[:, first : first + len(some)] = kind.of_margins(np.stack(some)).T
   return outcomes
 
 
-def _transpose_bits(rows: list[_Row], column: int) -> np.ndarray:
-  packed = [np.frombuffer(row[2][column], np.uint8) for row in rows]
-  return transpose_runs(packed, _examples(rows, column))
+def _transpose_bits(rows: list[_Rows], column: int) -> np.ndarray:
+  return transpose_runs(_of_each_run(rows, column, np.dtype(np.uint8)), _examples(rows, column))
 
 
-def _examples(rows: list[_Row], column: int) -> int:
-  _, examples, outcomes = rows[0]
-  return examples if outcomes[column] else 0
+def _of_each_run(rows: list[_Rows], column: int, dtype: np.dtype) -> list[np.ndarray]:
+  return [
+    of_run
+    for some in rows
+    for of_run in np.frombuffer(some.outcomes[column], dtype).reshape(len(some.runs), -1)
+  ]
+
+
+def _examples(rows: list[_Rows], column: int) -> int:
+  return rows[0].examples if rows[0].outcomes[column] else 0

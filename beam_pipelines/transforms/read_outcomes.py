@@ -24,6 +24,8 @@ from beam_pipelines.storage.scores.directory import read_part
 from beam_pipelines.storage.scores.manifest import StoredPart
 from beam_pipelines.storage.scores.outcomes_table import decode_outcomes
 from beam_pipelines.transforms.skip_runs import skip
+from beam_pipelines.transforms.spill_values import SpillValues
+from files.spill import Spill, Spilled, load
 
 OUTCOMES = "outcomes"
 SKIPPED = "skipped"
@@ -46,12 +48,14 @@ class ReadRecordedOutcomes(beam.PTransform):
     exact: whether runs must have just these `sizes`; otherwise, where there are packed ones, all
       may lack the outcomes of one side.
     with_margins: whether outcomes have margins, too: a run that records none is skipped.
+    spill: where outcomes wait for each other, or None: in memory.
   """
 
   sizes: SetSizes | None = None
   packed: tuple[PackedRuns, ...] = ()
   exact: bool = False
   with_margins: bool = False
+  spill: Spill | None = None
 
   def expand(self, runs: beam.PCollection[RunDirectory]) -> dict[str, beam.PCollection]:
     """Reads, then sets aside the runs whose sizes are not the others'."""
@@ -61,39 +65,39 @@ class ReadRecordedOutcomes(beam.PTransform):
       >> beam.BatchElements(min_batch_size=_RUNS_PER_BATCH, max_batch_size=_RUNS_PER_BATCH)
       | "Read" >> beam.FlatMap(_read, self.with_margins).with_outputs(SKIPPED, main=OUTCOMES)
     )
-    read = {OUTCOMES: read[OUTCOMES], SKIPPED: read[SKIPPED]}
+    located, skipped = read[OUTCOMES], read[SKIPPED]
+    known = self.sizes is not None and (self.exact or not self.packed)
+    if self.packed or not known:
+      located = located | "Let wait" >> SpillValues(self.spill)
     if self.packed:
-      read = self._add_packed(runs.pipeline, read)
-    if self.sizes is not None and (self.exact or not self.packed):
+      packed = self._read_packed(runs.pipeline)
+      waiting = packed[OUTCOMES] | "Let packed wait" >> SpillValues(self.spill)
+      located = (located, waiting) | "Unpacked and packed" >> beam.Flatten()
+      skipped = (skipped, packed[SKIPPED]) | "Skipped of both" >> beam.Flatten()
+    if known:
       agreed = runs.pipeline | "Sizes of the data set" >> beam.Create([(self.sizes,)])
     else:
       agreed = (
-        read[OUTCOMES]
-        | "Sizes" >> beam.Map(lambda located: SetSizes.of(located[1]))
+        located
+        | "Sizes" >> beam.Map(lambda located: SetSizes.of(load(located[1])))
         | "Count sizes" >> beam.combiners.Count.PerElement()
         | "Gather sizes" >> beam.combiners.ToList()
         | "Most frequent" >> beam.Map(agree_on_sizes, self.sizes)
       )
-    checked = read[OUTCOMES] | "Check sizes" >> beam.ParDo(
-      _check_sizes, AsSingleton(agreed)
-    ).with_outputs(SKIPPED, main=OUTCOMES)
-    skipped = (read[SKIPPED], checked[SKIPPED]) | "All skipped" >> beam.Flatten()
+    checked = located | "Check sizes" >> beam.ParDo(_check_sizes, AsSingleton(agreed)).with_outputs(
+      SKIPPED, main=OUTCOMES
+    )
+    skipped = (skipped, checked[SKIPPED]) | "All skipped" >> beam.Flatten()
     return {OUTCOMES: checked[OUTCOMES], SKIPPED: skipped}
 
-  def _add_packed(
-    self, pipeline: beam.Pipeline, read: dict[str, beam.PCollection]
-  ) -> dict[str, beam.PCollection]:
-    packed = (
+  def _read_packed(self, pipeline: beam.Pipeline) -> dict[str, beam.PCollection]:
+    return (
       pipeline
       | "Packed runs" >> beam.Create(self.packed, reshuffle=False)
       | "One worker per part" >> beam.Reshuffle()
       | "Read packed"
       >> beam.FlatMap(_read_packed, self.with_margins).with_outputs(SKIPPED, main=OUTCOMES)
     )
-    return {
-      name: (collection, packed[name]) | f"Unpacked and packed {name}" >> beam.Flatten()
-      for name, collection in read.items()
-    }
 
 
 @dataclasses.dataclass
@@ -148,9 +152,9 @@ def _read_packed(
 
 
 def _check_sizes(
-  located: tuple[str, RunOutcome], agreed: Sequence[SetSizes]
+  located: tuple[str, RunOutcome | Spilled], agreed: Sequence[SetSizes]
 ) -> Iterator[RunOutcome | TaggedOutput]:
-  path, outcome = located
+  path, outcome = located[0], load(located[1])
   try:
     check_sizes(SetSizes.of(outcome), agreed)
   except UnusableRunError as error:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.pvalue import AsSingleton
@@ -33,14 +34,15 @@ from beam_pipelines.transforms.tabulate_runs import (
   TabulateRuns,
   TabulateSkipped,
 )
+from files.spill import Spill
 
 
 @dataclasses.dataclass
 class ScoreOutcomes(beam.PTransform):
   """Scores outcomes and publishes all tables at once.
 
-  Input: a dict of `outcomes` (`RunOutcome`s of equal sizes) and `skipped` (`Skipped`s). Output: the
-  `Manifest`.
+  Input: a dict of `outcomes` (collections of `RunOutcome`s, all of equal sizes) and `skipped`
+  (`Skipped`s). Output: the `Manifest`.
 
   Args:
     staging: where the tables are staged.
@@ -52,6 +54,7 @@ class ScoreOutcomes(beam.PTransform):
     index: the parts of the table `index`, which are staged already.
     warnings: sentences that are known before the job runs.
     load: also loads what is staged into BigQuery.
+    spill: where outcomes wait for each other, or None: in the runner's hands.
   """
 
   staging: Staging
@@ -63,23 +66,24 @@ class ScoreOutcomes(beam.PTransform):
   index: tuple[StoredPart, ...] = ()
   warnings: tuple[str, ...] = ()
   load: LoadBigQuery | None = None
+  spill: Spill | None = None
 
-  def expand(self, read: dict[str, beam.PCollection]) -> beam.PCollection[Manifest]:
+  def expand(self, read: Mapping[str, Any]) -> beam.PCollection[Manifest]:
     """Packs the runs once; everything else follows from the packed blocks."""
     outcomes, skipped = read[OUTCOMES], read[SKIPPED]
-    labels = outcomes.pipeline | "Labels" >> beam.Create([self.labels])
-    gathered = outcomes | "Gather neighbours" >> GatherNeighbours()
+    labels = skipped.pipeline | "Labels" >> beam.Create([self.labels])
+    gathered = outcomes | "Gather neighbours" >> GatherNeighbours(self.spill)
     sizes = common_sizes(gathered)
     kind = self.selection.kind
-    packed = outcomes | "Pack runs" >> PackRuns(self.block_size, kind)
+    packed = gathered | "Pack runs" >> PackRuns(self.block_size, kind, self.spill)
     measured = packed[TRAIN_BLOCKS] | "Measure outcomes" >> MeasureOutcomes(kind)
     selected = packed | "Select pairs" >> SelectPairs(self.selection, labels)
     tables = {
       "examples": measured | "Examples" >> TabulateExamples(labels, kind),
-      "C-scores": measured | "C-scores" >> TabulateCScores(labels, kind),
+      "C-scores": measured | "C-scores" >> TabulateCScores(labels, kind, self.spill),
       "influence": selected[PAIRS] | "Influence" >> TabulatePairs(labels, kind),
       "influence per example": selected[PAIRS]
-      | "Influence per example" >> SummarizeInfluence(sizes, labels),
+      | "Influence per example" >> SummarizeInfluence(sizes, labels, self.spill),
       "runs": gathered | "Runs scored" >> TabulateRuns(),
       "outcomes": gathered | "Outcomes" >> TabulateOutcomes(kind),
       "skipped": skipped | "Inputs skipped" >> TabulateSkipped(),
@@ -90,7 +94,7 @@ class ScoreOutcomes(beam.PTransform):
     # Staged before they are flattened, because runners hold what goes into a Flatten.
     staged = [parts | f"Stage {name}" >> StageParts(self.staging) for name, parts in tables.items()]
     staged.append(
-      outcomes.pipeline
+      skipped.pipeline
       | "Index" >> beam.Create(self.index)
       | "Of what was scored" >> beam.Filter(_is_scored, AsSingleton(sizes))
     )
@@ -107,7 +111,7 @@ class ScoreOutcomes(beam.PTransform):
       packed | "Reliability" >> MeasureReliability(self.selection, labels, selected[HALVES]),
       skipped,
       (
-        outcomes.pipeline | "Warnings before" >> beam.Create(self.warnings),
+        skipped.pipeline | "Warnings before" >> beam.Create(self.warnings),
         gathered | "Misreadings" >> FindMisreadings(),
         sizes | "Not recorded" >> beam.FlatMap(_describe_missing_sides),
       )

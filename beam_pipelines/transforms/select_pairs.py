@@ -24,6 +24,7 @@ from estimators.reliability import PairOverlap, split_halves
 from estimators.scores import score
 from estimators.selection import HalvesPairs
 from estimators.thresholds import reaches
+from files.spill import Spilled, load
 
 PAIRS = "pairs"
 HALVES = "halves"
@@ -148,12 +149,12 @@ class SelectPairs(beam.PTransform):
 
 
 def _select_in_block(
-  keyed: tuple[BlockKey, PackedTrainBlock],
+  keyed: tuple[BlockKey, PackedTrainBlock | Spilled],
   test_sets: Mapping[float, PackedTestSet],
   labels: Labels,
   selection: PairSelection,
 ) -> Iterator[tuple[BlockKey, MemorizedPairs] | TaggedOutput]:
-  (subset_ratio, start), block = keyed
+  (subset_ratio, start), block = keyed[0], load(keyed[1])
   pairs, halves = selection.select(start, block, test_sets[subset_ratio], labels)
   yield keyed[0], pairs
   first, second = halves.first, halves.second

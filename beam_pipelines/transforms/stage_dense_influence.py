@@ -22,6 +22,7 @@ from beam_pipelines.transforms.pack_runs import (
   PackedTrainBlock,
 )
 from estimators.outcome_kinds import CORRECT, OutcomeKind
+from files.spill import Spilled, load
 
 
 @dataclasses.dataclass
@@ -68,13 +69,13 @@ def _create(
 
 
 def _fill(
-  keyed: tuple[BlockKey, PackedTrainBlock],
+  keyed: tuple[BlockKey, PackedTrainBlock | Spilled],
   test_sets: Mapping[float, PackedTestSet],
   created: list[StoredPart],
   group: str,
   kind: OutcomeKind,
 ) -> list[StoredPart]:
   """`created` is not read: it says that there is something to fill."""
-  (subset_ratio, start), block = keyed
+  (subset_ratio, start), block = keyed[0], load(keyed[1])
   influence = kind.influence_block(block.member, test_sets[subset_ratio].outcomes, len(block.runs))
   return dense.write_rows(group, subset_ratio, start, influence)

@@ -15,8 +15,10 @@ from beam_pipelines.storage.scores.tables import make_table
 from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.pack_runs import BlockKey
 from beam_pipelines.transforms.select_pairs import MemorizedPairs
+from beam_pipelines.transforms.spill_values import SpillValues
 from beam_pipelines.transforms.stage_parts import Part
 from estimators.pairs import summarize_pairs
+from files.spill import Spill, Spilled, load
 
 
 @dataclasses.dataclass
@@ -28,16 +30,19 @@ class SummarizeInfluence(beam.PTransform):
   Args:
     sizes: a singleton `SetSizes`.
     labels: a singleton `Labels`.
+    spill: where the sums of a block wait for the others, or None: in memory.
   """
 
   sizes: beam.PCollection[SetSizes]
   labels: beam.PCollection[Labels]
+  spill: Spill | None = None
 
   def expand(self, selected: beam.PCollection) -> beam.PCollection[Part]:
     """Sums up each block on either side, then brings the blocks of a subset ratio together."""
     return (
       selected
       | "Sum up block" >> beam.FlatMap(_sum_up_block)
+      | "Let wait" >> SpillValues(self.spill)
       | "Gather blocks" >> beam.GroupByKey()
       | "Sum up ratio" >> beam.Map(_sum_up, AsSingleton(self.sizes), AsSingleton(self.labels))
     )
@@ -66,7 +71,7 @@ def _sum_up_block(
 
 
 def _sum_up(
-  gathered: tuple[tuple[float, str], Iterable[_Summary]], sizes: SetSizes, labels: Labels
+  gathered: tuple[tuple[float, str], Iterable[_Summary | Spilled]], sizes: SetSizes, labels: Labels
 ) -> Part:
   (subset_ratio, side), summaries = gathered
   size, labels_of = {
@@ -74,7 +79,7 @@ def _sum_up(
     "test": (sizes[1], labels.of_test),
   }[side]
   pairs, largest = np.zeros(size, np.int64), np.full(size, np.nan)
-  for summary in summaries:
+  for summary in map(load, summaries):
     pairs[summary.example] += summary.pairs
     largest[summary.example] = np.fmax(largest[summary.example], summary.largest)
   rows = make_table(

@@ -12,9 +12,11 @@ from apache_beam.pvalue import AsSingleton
 from beam_pipelines.storage.scores.tables import make_table
 from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.pack_runs import BlockKey
+from beam_pipelines.transforms.spill_values import SpillValues
 from beam_pipelines.transforms.stage_parts import Part
 from estimators.outcome_kinds import CORRECT, OutcomeKind
 from estimators.scores import InOutStatistics, c_scores, consistency, score, standard_error
+from files.spill import Spill, Spilled, load
 
 
 @dataclasses.dataclass
@@ -47,16 +49,19 @@ class TabulateCScores(beam.PTransform):
   Args:
     labels: a singleton `Labels`.
     kind: what outcomes are.
+    spill: where a ratio's statistics wait for those of the others, or None: in memory.
   """
 
   labels: beam.PCollection[Labels]
   kind: OutcomeKind = CORRECT
+  spill: Spill | None = None
 
   def expand(self, statistics: beam.PCollection) -> beam.PCollection[Part]:
     """Brings the ratios of each block together."""
     return (
       statistics
       | "Key by examples" >> beam.MapTuple(_key_by_start)
+      | "Let wait" >> SpillValues(self.spill)
       | "Gather ratios" >> beam.GroupByKey()
       | "C-scores table" >> beam.Map(_cscores_part, AsSingleton(self.labels), self.kind)
     )
@@ -94,11 +99,13 @@ def _key_by_start(
 
 
 def _cscores_part(
-  gathered: tuple[int, Iterable[tuple[float, InOutStatistics]]], labels: Labels, kind: OutcomeKind
+  gathered: tuple[int, Iterable[tuple[float, InOutStatistics] | Spilled]],
+  labels: Labels,
+  kind: OutcomeKind,
 ) -> Part:
   start, by_ratio = gathered
   # In the order of the ratios, so that sums of floats do not depend on the order of arrival.
-  ordered = sorted(by_ratio, key=lambda pair: pair[0])
+  ordered = sorted(map(load, by_ratio), key=lambda pair: pair[0])
   scores = c_scores([statistics for _, statistics in ordered])
   examples = np.arange(start, start + len(scores.score))
   rows = make_table(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -15,8 +15,10 @@ from beam_pipelines.storage.runs.experiment import Skipped
 from beam_pipelines.storage.runs.outcome import RunOutcome
 from beam_pipelines.storage.scores.outcomes_table import encode_outcomes
 from beam_pipelines.storage.scores.tables import make_table, table_schema
+from beam_pipelines.transforms.spill_values import SpillValues
 from beam_pipelines.transforms.stage_parts import Part
 from estimators.outcome_kinds import CORRECT, OutcomeKind
+from files.spill import Spill, Spilled, load
 
 _RUNS_PER_PART = 64
 _MARGIN_BYTES_PER_PART = 1 << 25
@@ -51,19 +53,32 @@ class TabulateSkipped(beam.PTransform):
 
 @dataclasses.dataclass
 class GatherNeighbours(beam.PTransform):
-  """Groups neighbouring runs. Input: `RunOutcome`s. Output: lists of them, by subset ratio and id.
+  """Groups neighbouring runs. Input: collections of `RunOutcome`s. Output: lists, by ratio and id.
 
-  One shuffled record per run. What tabulates runs starts here: there are engines that give each
-  consumer of what is read all that the others take of it, too.
+  One shuffled record per run. Whatever is made of outcomes starts here: there are engines that give
+  each consumer of what is read all that the others take of it, too.
+
+  Args:
+    spill: where outcomes wait for their neighbours, or None: in memory.
   """
 
-  def expand(self, outcomes: beam.PCollection[RunOutcome]) -> beam.PCollection[list[RunOutcome]]:
+  spill: Spill | None = None
+
+  def expand(
+    self, outcomes: Sequence[beam.PCollection[RunOutcome]]
+  ) -> beam.PCollection[list[RunOutcome]]:
     """Groups up to 64 run ids, fewer where their margins are many."""
+    waiting = [
+      each
+      | f"Key by neighbours {number}" >> beam.Map(_key_by_neighbours)
+      | f"Let wait {number}" >> SpillValues(self.spill)  # also for a Flatten
+      for number, each in enumerate(outcomes)
+    ]
     return (
-      outcomes
-      | "Key by neighbours" >> beam.Map(_key_by_neighbours)
+      waiting
+      | "From anywhere" >> beam.Flatten()
       | "Group" >> beam.GroupByKey()
-      | "In order" >> beam.MapTuple(lambda _, group: sorted(group, key=lambda each: each.key))
+      | "In order" >> beam.MapTuple(_in_order)
     )
 
 
@@ -121,6 +136,10 @@ def _key_by_neighbours(outcome: RunOutcome) -> tuple[tuple[float, int], RunOutco
   runs = max(1, min(_RUNS_PER_PART, _MARGIN_BYTES_PER_PART // max(margin_bytes, 1)))
   first = outcome.key.run - outcome.key.run % runs
   return (outcome.key.subset_ratio, first), outcome
+
+
+def _in_order(_: tuple[float, int], group: Iterable[RunOutcome | Spilled]) -> list[RunOutcome]:
+  return sorted(map(load, group), key=lambda outcome: outcome.key)
 
 
 def _outcomes_part(ordered: list[RunOutcome], kind: OutcomeKind) -> Part:

@@ -8,6 +8,7 @@ from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.measure_reliability import MeasureReliability
 from beam_pipelines.transforms.pack_runs import PackRuns
 from beam_pipelines.transforms.select_pairs import HALVES, PairSelection, SelectPairs
+from beam_pipelines.transforms.tabulate_runs import GatherNeighbours
 from estimators import split_halves
 from tests.helpers.eager import run_eagerly
 from tests.helpers.outcomes import NUM_TEST, NUM_TRAIN, make_outcomes
@@ -22,7 +23,7 @@ class _Compare(beam.PTransform):
 
   def expand(self, outcomes):
     labels = outcomes.pipeline | "Labels" >> beam.Create([LABELS])
-    packed = outcomes | PackRuns(self.block_size)
+    packed = (outcomes,) | GatherNeighbours() | PackRuns(self.block_size)
     halves = (packed | SelectPairs(self.selection, labels))[HALVES]
     return packed | MeasureReliability(self.selection, labels, halves)
 

@@ -32,7 +32,7 @@ class _Score(beam.PTransform):
   def expand(self, elements):
     outcomes = elements | "Runs" >> beam.Filter(lambda element: isinstance(element, RunOutcome))
     skipped = elements | "Skipped" >> beam.Filter(lambda element: isinstance(element, Skipped))
-    return {OUTCOMES: outcomes, SKIPPED: skipped} | self.score
+    return {OUTCOMES: (outcomes,), SKIPPED: skipped} | self.score
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.pack_runs import PackRuns
 from beam_pipelines.transforms.select_pairs import PAIRS, PairSelection, SelectPairs
 from beam_pipelines.transforms.tabulate_pairs import TabulatePairs
+from beam_pipelines.transforms.tabulate_runs import GatherNeighbours
 from tests.helpers.eager import run_eagerly
 from tests.helpers.exact import exactly_reaches
 from tests.helpers.outcomes import NUM_TEST, NUM_TRAIN, make_outcomes
@@ -24,7 +25,7 @@ class _Select(beam.PTransform):
 
   def expand(self, outcomes):
     labels = outcomes.pipeline | "Labels" >> beam.Create([self.labels])
-    packed = outcomes | PackRuns(self.block_size)
+    packed = (outcomes,) | GatherNeighbours() | PackRuns(self.block_size)
     return (packed | SelectPairs(self.selection, labels))[PAIRS] | TabulatePairs(labels)
 
 

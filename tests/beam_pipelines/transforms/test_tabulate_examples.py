@@ -7,6 +7,7 @@ from beam_pipelines.transforms.labels import Labels
 from beam_pipelines.transforms.measure_outcomes import MeasureOutcomes
 from beam_pipelines.transforms.pack_runs import TRAIN_BLOCKS, PackRuns
 from beam_pipelines.transforms.tabulate_examples import TabulateCScores, TabulateExamples
+from beam_pipelines.transforms.tabulate_runs import GatherNeighbours
 from tests.helpers.eager import run_eagerly
 from tests.helpers.outcomes import NUM_TRAIN, make_outcomes
 
@@ -20,7 +21,7 @@ class _Score(beam.PTransform):
 
   def expand(self, outcomes):
     labels = outcomes.pipeline | "Labels" >> beam.Create([self.labels])
-    blocks = (outcomes | PackRuns(block_size=16))[TRAIN_BLOCKS]
+    blocks = ((outcomes,) | GatherNeighbours() | PackRuns(block_size=16))[TRAIN_BLOCKS]
     return blocks | MeasureOutcomes() | self.parts(labels)
 
 
