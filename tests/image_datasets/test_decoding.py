@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from image_datasets.decoding import central_window, random_window
+from image_datasets.decoding import central_window, decode_window, random_window
 from image_datasets.preprocessing import ImageNetPreprocessing, PixelPreprocessing
 from tests.helpers.image_trees import crop_photograph, encode
 
@@ -72,14 +72,74 @@ def test_evaluation_is_what_numpy_and_pillow_make_of_it(seed):
   assert decoded.dtype == np.float32
   assert decoded.shape == (224, 224, 3)
   difference = np.abs(_grey_levels(decoded) - expected)
-  # At the border of the crop, JPEG's chroma is upsampled from what lies inside alone.
+  # The border is that of `test_a_window_with_less_chroma_differs_at_its_border_alone`.
   assert difference[2:-2, 2:-2].max() < 1.01
   assert difference.mean() < 0.05
 
 
-@pytest.mark.parametrize(
-  "options", [{"kind": "PNG"}, {"kind": "PNG", "mode": "L"}, {"kind": "BMP"}]
-)
+WHOLE_CHROMA = [*LOSSLESS, {"subsampling": 0, "quality": 90}, {"mode": "L", "quality": 50}]
+
+
+def _windows(height, width):
+  """Returns windows that begin and end at any phase of a JPEG's blocks, and the whole image."""
+  rng = np.random.default_rng(0)
+  yield 0, 0, height, width
+  for _ in range(40):
+    top, left = rng.integers(0, height - 1), rng.integers(0, width - 1)
+    rows, columns = rng.integers(1, height - top + 1), rng.integers(1, width - left + 1)
+    yield int(top), int(left), int(rows), int(columns)
+
+
+def _cut(content, window):
+  return decode_window(tf.constant(content), lambda height, width: window).numpy()
+
+
+def _places(height, width):
+  """Returns an image that says of each pixel where it is, uint8 [height, width, 3]."""
+  row, column = np.mgrid[:height, :width]
+  return np.stack([row % 251, column % 251, row // 251 * 16 + column // 251], axis=-1).astype("u1")
+
+
+def test_every_pixel_of_a_window_is_from_its_place():
+  for window in _windows(307, 411):
+    top, left, rows, columns = window
+    expected = _places(307, 411)[top : top + rows, left : left + columns]
+    np.testing.assert_array_equal(_cut(encode(_places(307, 411), "PNG"), window), expected)
+
+
+@pytest.mark.parametrize("options", WHOLE_CHROMA, ids=str)
+def test_a_window_is_cut_exactly_from_what_pillow_decodes(options):
+  """All of the image's pixels count: windows are cut while JPEGs are decoded."""
+  content = encode(crop_photograph(4), **options)
+  pixels = _pixels(content)
+  for window in _windows(*pixels.shape[:2]):
+    top, left, rows, columns = window
+    np.testing.assert_array_equal(
+      _cut(content, window), pixels[top : top + rows, left : left + columns]
+    )
+
+
+@pytest.mark.parametrize("subsampling", [1, 2])
+def test_a_window_with_less_chroma_differs_at_its_border_alone(subsampling):
+  """JPEGs with a chroma value for 2 or 4 pixels take what lies between from the neighbours.
+
+  Those of the outermost pixels are outside of the window, and are not decoded with it. All that is
+  not at the border is exact, and so is the border where it is the image's own.
+  """
+  content = encode(crop_photograph(4), subsampling=subsampling, quality=90)
+  pixels = _pixels(content).astype(int)
+  for window in _windows(*pixels.shape[:2]):
+    top, left, rows, columns = window
+    difference = _cut(content, window) - pixels[top : top + rows, left : left + columns]
+    height, width = pixels.shape[:2]
+    inner = difference[
+      int(top > 0) : rows - int(top + rows < height),
+      int(left > 0) : columns - int(left + columns < width),
+    ]
+    assert not inner.any()
+
+
+@pytest.mark.parametrize("options", LOSSLESS, ids=str)
 def test_without_loss_every_pixel_is_exact(options):
   content = encode(crop_photograph(1), **options)
   pixels = _pixels(content)
