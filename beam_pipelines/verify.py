@@ -70,7 +70,7 @@ def run(argv: Sequence[str]) -> int:
   dataset = datasets.required_dataset(args)
   command.show_warnings(dataset.warnings)
   listing = require_runs(args.experiment)
-  evaluation = asked_evaluation(args, dataset)
+  evaluation = asked_evaluation(args, options, dataset)
   if args.dry_run:
     plan = f"would verify {len(listing.runs):,} runs of {args.experiment}, as {args.model}"
     print_plan(plan, options, accelerator)

@@ -7,6 +7,7 @@ import_quietly()
 # ruff: noqa: E402 # whatever imports TensorFlow comes after it was imported quietly
 from models.architecture import Architecture
 from models.checkpoint import CheckpointWriter, read_weights
+from models.device_memory import device_memory
 from models.evaluator import Evaluator
 from models.registry import ModelError, build_model, model_names
 from models.stream_evaluator import StreamEvaluator, default_resident
@@ -23,6 +24,7 @@ __all__ = [
   "Weights",
   "build_model",
   "default_resident",
+  "device_memory",
   "model_names",
   "read_weights",
 ]

@@ -14,21 +14,26 @@ from models.precision import PRECISIONS
 from models.registry import ModelError
 from models.weights import Weights, check_weights
 
-# Of weights that are on the device at a time, unless told otherwise: ten ResNet-50s, beside whose
-# activations that is little on any GPU of today.
-_RESIDENT_BYTES = 1 << 30
+# Of the device's memory, for weights: the rest is for activations, and for whoever else is there.
+_SHARE_OF_WEIGHTS = 4
 
 Batches = Callable[[int], Iterable[tuple[np.ndarray, np.ndarray]]]
 """From a batch size to batches: positions int64 [b], and float32 images as the model sees them."""
 
 
-def default_resident(architecture: Architecture) -> int:
+def default_resident(architecture: Architecture, memory: int) -> int:
   """Returns how many checkpoints of an architecture to evaluate in one pass.
+
+  A quarter of the memory goes to their weights, and one fits always.
+
+  Args:
+    architecture: the checkpoints'.
+    memory: bytes that the device has, or a process's share of it: see `device_memory`.
 
   Raises:
     ModelError: if the architecture does not exist or its number of classes is below 2.
   """
-  return max(1, _RESIDENT_BYTES // (4 * architecture.parameters))
+  return max(1, memory // (_SHARE_OF_WEIGHTS * 4 * architecture.parameters))
 
 
 class StreamEvaluator:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import argparse
 import functools
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+from apache_beam.options.pipeline_options import (
+  DirectOptions,
+  GoogleCloudOptions,
+  PipelineOptions,
+)
 
 import files
-from beam_pipelines.launch import dataflow
+from beam_pipelines.launch import command, dataflow
 from beam_pipelines.launch.groups import EVALUATES, READS
 from beam_pipelines.launch.parser import Parser
 from beam_pipelines.launch.progress import show_progress
@@ -29,6 +34,9 @@ if TYPE_CHECKING:
 
 # Known without the list of all, which comes with TensorFlow.
 _DEFAULT_PRECISION = "float32"
+
+# Of a worker on another machine, of which nobody has said more.
+_UNKNOWN_MEMORY = 4 * 10**9
 
 
 def add_flags(parser: Parser, *, model_required: bool = False) -> None:
@@ -49,8 +57,8 @@ def add_flags(parser: Parser, *, model_required: bool = False) -> None:
     "--resident",
     type=int,
     metavar="N",
-    help="checkpoints that share a pass over a streamed data set (default: those that 1 GB of the "
-    "device's memory holds)",
+    help="checkpoints that share a pass over a streamed data set (default: as many as a quarter of "
+    "the device's memory holds)",
   )
   dataflow.add_gpu_flags(parser, "evaluate")
 
@@ -109,12 +117,17 @@ def scratch_directory(options: PipelineOptions) -> Iterator[str]:
 
 
 def asked_evaluation(
-  args: argparse.Namespace, dataset: Dataset | None, *, with_margins: bool = False
+  args: argparse.Namespace,
+  options: PipelineOptions,
+  dataset: Dataset | None,
+  *,
+  with_margins: bool = False,
 ) -> Evaluation:
   """Returns the evaluation that the flags ask for.
 
   Args:
     args: those of `add_flags` and of the data set.
+    options: those of the job, which say where it evaluates.
     dataset: the data set, if there is one.
     with_margins: whether margins are needed, too.
 
@@ -136,12 +149,12 @@ def asked_evaluation(
     args.xla,
     args.batch_size,
     args.checkpoint,
-    resident=_resident(args, dataset),
+    resident=_resident(args, options, dataset),
     margins=with_margins,
   )
 
 
-def _resident(args: argparse.Namespace, dataset: Dataset) -> int | None:
+def _resident(args: argparse.Namespace, options: PipelineOptions, dataset: Dataset) -> int | None:
   """Returns how many checkpoints share a pass; None for a data set in memory."""
   if not isinstance(dataset, StreamedDataset):
     if args.resident is not None:
@@ -155,7 +168,23 @@ def _resident(args: argparse.Namespace, dataset: Dataset) -> int | None:
     return args.resident
   from models import Architecture, default_resident
 
-  return default_resident(Architecture(args.model, dataset.num_classes, dataset.image_shape))
+  architecture = Architecture(args.model, dataset.num_classes, dataset.image_shape)
+  return default_resident(architecture, _evaluating_memory(args, options))
+
+
+def _evaluating_memory(args: argparse.Namespace, options: PipelineOptions) -> int:
+  """Returns the bytes that a process which evaluates has on its device."""
+  if args.gpu:
+    return args.gpu.gigabytes * 10**9
+  if not command.is_in_process(options):
+    return _UNKNOWN_MEMORY
+  from models import device_memory
+
+  direct = options.view_as(DirectOptions)
+  processes = direct.direct_num_workers or os.cpu_count() or 1
+  if direct.direct_running_mode != "multi_processing":
+    processes = 1
+  return device_memory() // processes
 
 
 def describe_weights(model: str, dataset: Dataset) -> Mapping[str, VariableSpec]:

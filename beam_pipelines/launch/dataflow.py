@@ -39,23 +39,25 @@ class Gpu:
     aliases: shorter ones.
     machine_type: the smallest worker that carries one.
     machine_types: a regular expression of all that carry exactly one.
+    gigabytes: of memory.
   """
 
   name: str
   aliases: tuple[str, ...]
   machine_type: str
   machine_types: str
+  gigabytes: int
 
 
 _N1 = r"(n1-|custom-).+"
 
 GPUS = (
-  Gpu("nvidia-l4", ("l4",), "g2-standard-4", r"g2-standard-(4|8|12|16|32)"),
-  Gpu("nvidia-tesla-t4", ("nvidia-t4", "t4"), "n1-standard-4", _N1),
-  Gpu("nvidia-tesla-p100", ("nvidia-p100", "p100"), "n1-standard-4", _N1),
-  Gpu("nvidia-tesla-v100", ("nvidia-v100", "v100"), "n1-standard-4", _N1),
-  Gpu("nvidia-tesla-a100", ("nvidia-a100", "a100"), "a2-highgpu-1g", "a2-highgpu-1g"),
-  Gpu("nvidia-a100-80gb", ("a100-80gb",), "a2-ultragpu-1g", "a2-ultragpu-1g"),
+  Gpu("nvidia-l4", ("l4",), "g2-standard-4", r"g2-standard-(4|8|12|16|32)", 24),
+  Gpu("nvidia-tesla-t4", ("nvidia-t4", "t4"), "n1-standard-4", _N1, 16),
+  Gpu("nvidia-tesla-p100", ("nvidia-p100", "p100"), "n1-standard-4", _N1, 16),
+  Gpu("nvidia-tesla-v100", ("nvidia-v100", "v100"), "n1-standard-4", _N1, 16),
+  Gpu("nvidia-tesla-a100", ("nvidia-a100", "a100"), "a2-highgpu-1g", "a2-highgpu-1g", 40),
+  Gpu("nvidia-a100-80gb", ("a100-80gb",), "a2-ultragpu-1g", "a2-ultragpu-1g", 80),
 )
 
 

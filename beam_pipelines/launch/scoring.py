@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipelines.launch import checkpoint_source, datasets
 from beam_pipelines.storage.runs import aux_arrays
@@ -119,7 +120,7 @@ class Scoring:
     return len(self.unscored) + sum(len(packed.runs) for packed in self.packed)
 
 
-def plan_scoring(args: argparse.Namespace) -> Scoring:
+def plan_scoring(args: argparse.Namespace, options: PipelineOptions) -> Scoring:
   """Looks at everything that the job depends on, and writes nothing.
 
   Raises:
@@ -132,7 +133,7 @@ def plan_scoring(args: argparse.Namespace) -> Scoring:
   evaluation = None
   if args.source == "checkpoints":
     evaluation = checkpoint_source.asked_evaluation(
-      args, dataset, with_margins=selection.kind.is_soft
+      args, options, dataset, with_margins=selection.kind.is_soft
     )
   listing = require_runs(args.experiment)
   scored: set[RunKey] = set()

@@ -121,5 +121,8 @@ def test_unusable_arguments_are_explained(options, message):
 
 
 def test_how_many_fit_follows_from_their_size():
-  assert default_resident(Architecture("resnet50", 1000, (224, 224, 3))) == 10
-  assert default_resident(Architecture("mlp_small", 10, SHAPE)) > 1000
+  resnet50 = Architecture("resnet50", 1000, (224, 224, 3))  # 102 MB
+  assert default_resident(resnet50, 24 * 10**9) == 58
+  assert default_resident(resnet50, 4 * 10**9) == 9
+  assert default_resident(resnet50, 10**8) == 1
+  assert default_resident(Architecture("mlp_small", 10, SHAPE), 4 * 10**9) > 1000
