@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -30,6 +30,10 @@ COMMANDS = {
 def entry() -> NoReturn:
   """Runs the command line as a process of its own, which an interrupt ends at once."""
   expect_interrupts()
+  if "_ARGCOMPLETE" in os.environ:  # a shell asks, and waits
+    from beam_pipelines.launch.completion import complete
+
+    complete()
   end(main())
 
 
@@ -40,8 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(_usage())
     return 0
   if arguments[0] == "--version":
-    print(f"heldout {importlib.metadata.version('heldout')}")
+    from importlib.metadata import version
+
+    print(f"heldout {version('heldout')}")
     return 0
+  if arguments[0].partition("=")[0] == "--completion":
+    return _print_completion(arguments)
   name = arguments[0]
   if name not in COMMANDS:
     print(f"heldout: error: unknown command {name!r}; see `heldout --help`", file=sys.stderr)
@@ -52,6 +60,17 @@ def main(argv: Sequence[str] | None = None) -> int:
   return command.execute(name, module.run, arguments[1:])
 
 
+def _print_completion(arguments: Sequence[str]) -> int:
+  from beam_pipelines.launch.completion import SHELLS, shell_code
+
+  shell = "=".join(arguments).partition("=")[2]  # after a space or a =
+  if shell not in SHELLS:
+    print(f"heldout: error: --completion is of {', '.join(SHELLS)}", file=sys.stderr)
+    return 2
+  print(shell_code(shell))
+  return 0
+
+
 def _usage() -> str:
   width = max(map(len, COMMANDS))
   commands = "\n".join(f"  {name:<{width}}  {what}" for name, what in COMMANDS.items())
@@ -59,7 +78,8 @@ def _usage() -> str:
     "usage: heldout COMMAND [flags]\n\n"
     "Measures what networks memorize, from models trained on random subsets.\n\n"
     f"{commands}\n\n"
-    "`heldout COMMAND --help` explains each, `heldout --version` says which one this is.\n\n"
+    "`heldout COMMAND --help` explains each, `heldout --version` says which one this is.\n"
+    '`eval "$(heldout --completion bash)"` makes a shell complete flags and their values.\n\n'
     "Exit status: 0 if all went well; 1 if `verify` or `doctor` found something wrong; 2 after an\n"
     "error, which is one line; 130 after Ctrl-C.\n\n"
     "A usual order:\n\n"

@@ -149,6 +149,14 @@ def is_in_data_dir(spec: str) -> bool:
   return name in _KINDS and _KINDS[name].is_in_data_dir
 
 
+def spec_beginnings() -> dict[str, bool]:
+  """Returns how the specs of each kind begin, and whether a path follows."""
+  return {
+    kind.usage.partition(":")[0] + ":" * (":" in kind.usage): kind.is_path
+    for kind in _KINDS.values()
+  }
+
+
 def describe_specs() -> str:
   """Returns one line per kind of data set, for a command's help."""
   width = max(len(kind.usage) for kind in _KINDS.values())
