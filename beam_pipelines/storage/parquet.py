@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 
@@ -46,7 +45,8 @@ def read_groups(
     Exception: it is no Parquet file; of many kinds.
   """
   _check_footer(content)
-  file = pq.ParquetFile(io.BytesIO(content))
+  copy = _copy(content)
+  file = pq.ParquetFile(pa.BufferReader(copy))
   schema = file.schema_arrow if columns is None else _chosen(file.schema_arrow, columns)
   _check_rows(file, fits, rows)
   _check_pages(content, file.metadata)
@@ -54,7 +54,7 @@ def read_groups(
     yield schema.empty_table()
     return
   texts = [field.name for field in schema if _is_text(field.type)]
-  as_dictionaries = pq.ParquetFile(io.BytesIO(content), read_dictionary=texts)
+  as_dictionaries = pq.ParquetFile(pa.BufferReader(copy), read_dictionary=texts)
   left = ordinary_limit(len(content))
   for group in range(file.num_row_groups):
     # Hashing each text is slow, and rarely needed.
@@ -67,6 +67,19 @@ def read_groups(
     table = table.select(schema.names).cast(schema)
     table.validate(full=True)
     yield table
+
+
+def _copy(content: bytes) -> pa.Buffer:
+  """Returns a copy in Arrow's own memory.
+
+  Arrow's threads let go of what they have read from a little after it is there. If that is an
+  object of Python, and the interpreter ends meanwhile, they abort the process: "terminate called
+  without an active exception".
+  """
+  copy = pa.allocate_buffer(len(content))
+  with pa.FixedSizeBufferWriter(copy) as writer:
+    writer.write(content)
+  return copy
 
 
 def _chosen(schema: pa.Schema, columns: Iterable[str]) -> pa.Schema:

@@ -132,3 +132,18 @@ def test_a_long_footer_is_not_looked_at():
   content = b"PAR1" + b"\0" * (1 << 21) + (1 << 21).to_bytes(4, "little") + b"PAR1"
   with pytest.raises(ValueError, match="its footer has 2,097,152 bytes"):
     _read(content, "index", 0)
+
+
+def test_arrows_threads_hold_nothing_of_pythons(monkeypatch):
+  """They would let go of it when the interpreter has ended, and abort the process."""
+  content, sources, open_file = _written(_table()), [], pq.ParquetFile
+
+  def opened(source, **options):
+    sources.append(source)
+    return open_file(source, **options)
+
+  monkeypatch.setattr(pq, "ParquetFile", opened)
+  before = sys.getrefcount(content)
+  assert _read(content, "index", 1000).num_rows == 1000
+  assert {type(source) for source in sources} == {pa.BufferReader}
+  assert sys.getrefcount(content) == before
