@@ -92,18 +92,18 @@ class PackRuns(beam.PTransform):
   spill: Spill | None = None
 
   def expand(self, gathered: beam.PCollection[list[RunOutcome]]) -> dict[str, beam.PCollection]:
-    """Cuts, groups by block, transposes."""
+    """Cuts, combines per key, transposes."""
     cut = gathered | "Cut into blocks" >> beam.ParDo(_cut, self.block_size, self.kind).with_outputs(
       TEST_SETS, main=TRAIN_BLOCKS
     )
     return {
       TRAIN_BLOCKS: cut[TRAIN_BLOCKS]
       | "Let training rows wait" >> SpillValues(self.spill)
-      | "Gather training rows" >> beam.GroupByKey()
+      | "Stack training rows" >> beam.CombinePerKey(_StackRows())
       | "Transpose training rows" >> beam.Map(_train_block, self.kind)
       | "Let blocks wait" >> SpillValues(self.spill),
       TEST_SETS: cut[TEST_SETS]
-      | "Gather test rows" >> beam.GroupByKey()
+      | "Stack test rows" >> beam.CombinePerKey(_StackRows())
       | "Transpose test rows" >> beam.Map(_test_set, self.kind),
     }
 
@@ -154,6 +154,9 @@ class _Rows(NamedTuple):
   outcomes: tuple[bytes, ...]
 
 
+_Stack = list[_Rows | Spilled]
+
+
 def _cut(
   group: Sequence[RunOutcome], block_size: int, kind: OutcomeKind
 ) -> Iterator[tuple[BlockKey, _Rows] | TaggedOutput]:
@@ -189,24 +192,39 @@ def _slice(packed: bytes, start: int, stop: int, item_bits: int) -> bytes:
   return packed[start * item_bits // 8 : (stop * item_bits + 7) // 8]
 
 
+class _StackRows(beam.CombineFn):
+  """Collects rows, which are put in order once all are there: any order of combining will do."""
+
+  def create_accumulator(self) -> _Stack:
+    return []
+
+  def add_input(self, accumulator: _Stack, rows: _Rows | Spilled) -> _Stack:
+    accumulator.append(rows)
+    return accumulator
+
+  def merge_accumulators(self, accumulators: Iterable[_Stack]) -> _Stack:
+    return [rows for accumulator in accumulators for rows in accumulator]
+
+  def extract_output(self, accumulator: _Stack) -> _Stack:
+    return accumulator
+
+
 def _train_block(
-  keyed: tuple[BlockKey, Iterable[_Rows | Spilled]], kind: OutcomeKind
+  keyed: tuple[BlockKey, _Stack], kind: OutcomeKind
 ) -> tuple[BlockKey, PackedTrainBlock]:
-  key, gathered = keyed
-  rows = _in_order(gathered)
+  key, stacked = keyed
+  rows = _in_order(stacked)
   return key, PackedTrainBlock(_run_ids(rows), _transpose_bits(rows, 0), _outcomes(rows, 1, kind))
 
 
-def _test_set(
-  keyed: tuple[float, Iterable[_Rows]], kind: OutcomeKind
-) -> tuple[float, PackedTestSet]:
-  subset_ratio, gathered = keyed
-  rows = _in_order(gathered)
+def _test_set(keyed: tuple[float, _Stack], kind: OutcomeKind) -> tuple[float, PackedTestSet]:
+  subset_ratio, stacked = keyed
+  rows = _in_order(stacked)
   return subset_ratio, PackedTestSet(_run_ids(rows), _outcomes(rows, 0, kind))
 
 
-def _in_order(gathered: Iterable[_Rows | Spilled]) -> list[_Rows]:
-  return sorted(map(load, gathered), key=lambda rows: rows.runs[0])
+def _in_order(stacked: _Stack) -> list[_Rows]:
+  return sorted(map(load, stacked), key=lambda rows: rows.runs[0])
 
 
 def _run_ids(rows: list[_Rows]) -> np.ndarray:
