@@ -170,7 +170,7 @@ def _write(path: str, matches: Sequence[RunMatches], skipped: Sequence[Skipped])
 
 def _read(path: str, listed: Sequence[Skipped]) -> _Verified:
   try:
-    found = _FOUND.validate_json(files.read_bytes(path))
+    found = _FOUND.validate_json(files.read_document(path))
   except ValidationError as error:
     what = error.errors(include_url=False)[0]["msg"]
     raise UsageError(f"{path} is not what the job wrote ({what}): verify again") from None

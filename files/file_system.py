@@ -17,6 +17,7 @@ from files.systems import file_system
 
 _CONCURRENT_READS = 4
 _LARGEST_JSON_BYTES = 1 << 28
+_RESTORE = "restore it, or delete it and make it anew"
 
 
 def join(directory: str, *names: str) -> str:
@@ -150,17 +151,30 @@ def read_json(path: str) -> Any:
     OSError: there is no such file, or it cannot be read.
     UsageError: it is not JSON in UTF-8, is nested too deeply, or has more than 256 MiB.
   """
+  content = read_document(path)
+  try:
+    return json.loads(content.decode())
+  except RecursionError:
+    problem = "is nested too deeply to be a JSON file of ours"
+  except ValueError as error:
+    problem = f"is not JSON ({error})"
+  raise UsageError(f"{path} {problem}: {_RESTORE}")
+
+
+def read_document(path: str) -> bytes:
+  """Returns the content of a JSON file of ours, to be parsed in memory several times its size.
+
+  Raises:
+    OSError: there is no such file, or it cannot be read.
+    UsageError: it has more than 256 MiB.
+  """
   content = file_system(path).read_range(path, 0, _LARGEST_JSON_BYTES + 1)
   if len(content) > _LARGEST_JSON_BYTES:
-    problem = f"has more than {_LARGEST_JSON_BYTES >> 20} MiB, too much for a JSON file of ours"
-  else:
-    try:
-      return json.loads(content.decode())
-    except RecursionError:
-      problem = "is nested too deeply to be a JSON file of ours"
-    except ValueError as error:
-      problem = f"is not JSON ({error})"
-  raise UsageError(f"{path} {problem}: restore it, or delete it and make it anew")
+    raise UsageError(
+      f"{path} has more than {_LARGEST_JSON_BYTES >> 20} MiB, too much for a JSON file of ours: "
+      f"{_RESTORE}"
+    )
+  return content
 
 
 def write_json(path: str, value: Any) -> None:

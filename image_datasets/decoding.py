@@ -17,7 +17,12 @@ from image_datasets.preprocessing import Preprocessing
 MEAN = (0.485, 0.456, 0.406)
 STANDARD_DEVIATION = (0.229, 0.224, 0.225)
 
+MOST_PIXELS = 89_478_485
+"""Of an image; Pillow takes a larger one for a bomb. TensorFlow decodes six times as many."""
+
 _PREFETCHED = 2  # batches
+_PNG = b"\x89PNG"
+_PNG_SIZE = (16, 8)  # where width and height stand, and their bytes
 _ATTEMPTS = 10
 _DCT = "INTEGER_ACCURATE"  # as Pillow decodes; the default is up to 18 grey levels away from it
 _AREAS = (0.08, 1.0)
@@ -127,6 +132,7 @@ def decode_record(
 
 def decode_window(encoded: tf.Tensor, window: Window) -> tf.Tensor:
   """Decodes a window of an image: uint8 [height, width, 3]. JPEGs decode little else."""
+  encoded = _small_by_header(encoded)
 
   def decode_jpeg() -> tf.Tensor:
     height, width, _ = tf.unstack(tf.image.extract_jpeg_shape(encoded))
@@ -137,6 +143,7 @@ def decode_window(encoded: tf.Tensor, window: Window) -> tf.Tensor:
   def decode_other() -> tf.Tensor:
     pixels = tf.io.decode_image(encoded, channels=3, expand_animations=False)
     height, width, _ = tf.unstack(tf.shape(pixels))
+    pixels = _small(pixels, height, width)
     top, left, crop_height, crop_width = window(height, width)
     return pixels[top : top + crop_height, left : left + crop_width]
 
@@ -154,5 +161,30 @@ def normalise(pixels: tf.Tensor, size: int) -> tf.Tensor:
 
 def decode_pixels(encoded: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
   """Returns an image of a shape that is known, its pixels divided by 255, float32."""
-  pixels = tf.io.decode_image(encoded, image_shape[-1], expand_animations=False)
+  pixels = tf.io.decode_image(_small_by_header(encoded), image_shape[-1], expand_animations=False)
   return tf.cast(tf.ensure_shape(pixels, image_shape), tf.float32) / tf.constant(255.0)
+
+
+def _small_by_header(encoded: tf.Tensor) -> tf.Tensor:
+  """Returns an encoded image; a JPEG or PNG must not be too large by its header."""
+
+  def of_jpeg() -> tf.Tensor:
+    return tf.image.extract_jpeg_shape(encoded)[:2]
+
+  def of_png() -> tf.Tensor:
+    text = tf.strings.substr(encoded, *_PNG_SIZE)
+    return tf.ensure_shape(tf.io.decode_raw(text, tf.int32, little_endian=False), (2,))
+
+  is_png = tf.strings.substr(encoded, 0, len(_PNG)) == _PNG
+  cases = [(tf.image.is_jpeg(encoded), of_jpeg), (is_png, of_png)]
+  size = tf.case(cases, default=lambda: tf.zeros(2, tf.int32))
+  return _small(encoded, *tf.unstack(size))
+
+
+def _small(value: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+  """Returns a value that there is only of an image of not too many pixels."""
+  pixels = tf.cast(height, tf.int64) * tf.cast(width, tf.int64)
+  most = tf.constant(MOST_PIXELS, tf.int64)
+  checked = tf.debugging.assert_less_equal(pixels, most, f"it has more than {MOST_PIXELS:,} pixels")
+  with tf.control_dependencies([checked] if checked is not None else []):
+    return tf.identity(value)

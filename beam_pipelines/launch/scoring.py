@@ -34,6 +34,7 @@ from beam_pipelines.storage.scores.manifest import (
   Options,
   Request,
   StoredPart,
+  read_manifest,
   read_stub,
 )
 from beam_pipelines.storage.scores.pairing import check_index
@@ -129,6 +130,11 @@ def plan_scoring(args: argparse.Namespace, options: PipelineOptions) -> Scoring:
   selection = _selection(args)
   staging = Staging.begin(args.scores, uuid.uuid4().hex)
   request = _request(args, selection, staging.job)
+  appends = args.append and read_stub(args.scores) is not None
+  if appends:
+    # Before a data set is loaded, which may take long. Should others publish meanwhile, this job
+    # will not.
+    _check_appendable(read_manifest(args.scores), request)
   dataset = datasets.asked_dataset(args)
   evaluation = None
   if args.source == "checkpoints":
@@ -139,9 +145,8 @@ def plan_scoring(args: argparse.Namespace, options: PipelineOptions) -> Scoring:
   scored: set[RunKey] = set()
   parts: tuple[StoredPart, ...] = ()
   sizes = SetSizes(len(dataset.train), len(dataset.test)) if dataset else None
-  if args.append and read_stub(args.scores):
+  if appends:
     with open_scores(args.scores) as former:
-      _check_appendable(former.manifest, request)
       scored = _runs_of(former)
       parts = former.manifest.parts_of("outcomes")
       sizes = _sizes_of(former.manifest, sizes, args)

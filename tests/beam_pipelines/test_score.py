@@ -357,6 +357,18 @@ def test_appending_counts_no_outcome_twice(experiment, scores, capsys):
   assert "outcomes/copy.parquet is no part of these scores" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("kind", ["npz", "idx", "cifar", "tfds", "tfrecord"])
+def test_appending_with_another_data_set_is_refused_before_it_is_loaded(
+  experiment, scores, tmp_path, kind, capsys
+):
+  """Which may take minutes: here nothing is there to be loaded."""
+  spec = write_few_digits(tmp_path / "few.npz")
+  assert _score(experiment, scores, f"--dataset={spec}") == 0
+  capsys.readouterr()
+  assert _score(experiment, scores, f"--dataset={kind}:{tmp_path}/nowhere", "--append") == 2
+  assert f"the scores there were made with --dataset={spec}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("flags", [(), ("--append",)], ids=["anew", "append"])
 def test_a_publication_that_was_stopped_needs_no_runs_to_be_finished(
   experiment, scores, tmp_path, monkeypatch, flags, capsys

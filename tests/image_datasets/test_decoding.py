@@ -193,3 +193,26 @@ def test_pixels_of_one_shape_are_divided_and_nothing_else():
   preprocessing = PixelPreprocessing(pixels.shape)
   decoded = preprocessing.decode(tf.constant(encode(pixels, kind="PNG")), None).numpy()
   np.testing.assert_array_equal(decoded, pixels / np.float32(255))
+
+
+def _claiming(kind, side):
+  """Returns an image of few bytes whose header says that it has so many rows and columns."""
+  buffer = io.BytesIO()
+  Image.new("RGB", (16, 16)).save(buffer, kind)
+  content = bytearray(buffer.getvalue())
+  if kind == "PNG":
+    content[16:24] = side.to_bytes(4, "big") * 2
+  else:
+    start = content.index(b"\xff\xc0") + 5
+    content[start : start + 4] = side.to_bytes(2, "big") * 2
+  return bytes(content)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize(
+  "preprocessing", [ImageNetPreprocessing(), PixelPreprocessing((16, 16, 3))]
+)
+def test_images_of_too_many_pixels_are_not_decoded(kind, preprocessing):
+  """TensorFlow would take gigabytes for each, as many as it has threads."""
+  with pytest.raises(tf.errors.InvalidArgumentError, match="it has more than 89,478,485 pixels"):
+    preprocessing.decode(tf.constant(_claiming(kind, 20_000)), None)

@@ -177,7 +177,7 @@ def read_manifest(directory: str) -> Pack:
     UsageError: it is none, or damaged.
     OSError: it cannot be read.
   """
-  return _parse(directory, files.read_bytes(files.join(directory, MANIFEST)))
+  return _parse(directory, files.read_document(files.join(directory, MANIFEST)))
 
 
 def find_packs(

@@ -222,7 +222,7 @@ def describe_manifest() -> str:
 
 def _read(path: str, kind: TypeAdapter[Any]) -> Any:
   try:
-    return kind.validate_json(files.read_bytes(path))
+    return kind.validate_json(files.read_document(path))
   except ValidationError as error:
     first = error.errors(include_url=False)[0]
     where = ".".join(map(str, first["loc"]))

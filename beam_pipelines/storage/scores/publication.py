@@ -205,7 +205,7 @@ def _check_sizes(
 def _read(scores: str) -> Publication | None:
   path = _path(scores)
   try:
-    return _PUBLICATION.validate_json(files.read_bytes(path))
+    return _PUBLICATION.validate_json(files.read_document(path))
   except FileNotFoundError:
     return None
   except ValidationError as error:

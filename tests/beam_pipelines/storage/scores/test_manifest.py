@@ -69,6 +69,13 @@ def test_what_is_no_manifest_is_named(tmp_path, content):
   assert "\n" not in str(error.value)
 
 
+def test_a_manifest_as_large_as_a_disk_is_not_read_whole(tmp_path):
+  with (tmp_path / "manifest.json").open("wb") as file:
+    file.truncate(1 << 40)  # sparse
+  with pytest.raises(UsageError, match=r"manifest\.json has more than 256 MiB"):
+    read_manifest(str(tmp_path))
+
+
 @pytest.mark.parametrize(
   "change",
   [
