@@ -2,23 +2,27 @@
 
 Building: `heldout build-tfrecords` against a single loop that decodes, and writes with TensorFlow's
 writer; the examples must be the same. Memory is the peak of the process and its children, at a
-quarter of the images and at all of them.
+fifth of the images and at all of them.
 
-Evaluation: checkpoints of ResNet-50 at 224×224 in one shared pass, in a pass each, and the plain
-way: for each checkpoint a new module, `tf.train.Checkpoint.restore`, a new `tf.function` and
-TensorFlow's own pipeline over the files. The bits must be equal. Beside it, images per second of
-decoding alone, and of forward passes alone.
+Evaluation, at 224×224: checkpoints in one shared pass, in a pass each, and the plain way: for each
+checkpoint a new module, `tf.train.Checkpoint.restore`, a new `tf.function` and TensorFlow's own
+pipeline over the files. The bits must be equal. Once with a small network, where decoding takes the
+time, once with ResNet-50, where forward passes do. Beside it, images per second of decoding alone,
+and of forward passes alone.
 
 Images are crops of the photographs that scikit-learn ships, of ImageNet's usual size.
 """
 
 import argparse
 import io
+import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import psutil
@@ -27,23 +31,28 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from files.tfrecord import read_records
-from image_datasets import Dataset, all_batches, all_labels, load_dataset
+from image_datasets import all_batches, all_labels, load_dataset
 from models import Architecture, CheckpointWriter, StreamEvaluator, build_model, read_weights
+from models.evaluator import default_batch_size
+from models.stream_evaluator import Batches
+
+T = TypeVar("T")
 
 SYNSETS = tuple(f"n{number:08d}" for number in range(1, 11))
-MODEL = "resnet50"
 
 
 def main() -> None:
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument("--images", type=int, default=5000, help="to build of (%(default)s)")
-  parser.add_argument("--evaluated", type=int, default=64, help="to evaluate (%(default)s)")
-  parser.add_argument("--checkpoints", type=int, default=8)
-  parser.add_argument("--workers", type=int, default=2)
-  parser.add_argument("--only", choices=("build", "evaluate"))
-  parser.add_argument("--plain_build", nargs=2, help=argparse.SUPPRESS)
+  add = parser.add_argument
+  add("--images", type=int, default=5000, help="to build of (%(default)s)")
+  add("--small", type=int, default=600, help="to evaluate mlp_small on (%(default)s)")
+  add("--large", type=int, default=24, help="to evaluate resnet50 on (%(default)s)")
+  add("--checkpoints", type=int, default=8, help="(%(default)s)")
+  add("--workers", type=int, default=2, help="processes that build (%(default)s)")
+  add("--only", choices=("build", "evaluate"))
+  add("--plain_build", nargs=2, help=argparse.SUPPRESS)
   options = parser.parse_args()
   if options.plain_build:
     build_plainly(*map(Path, options.plain_build))
@@ -52,12 +61,13 @@ def main() -> None:
     if options.only != "evaluate":
       compare_builds(Path(scratch), options)
     if options.only != "build":
-      compare_evaluations(Path(scratch), options)
+      for model, images in (("mlp_small", options.small), ("resnet50", options.large)):
+        compare_evaluations(Path(scratch) / model, model, images, options.checkpoints)
 
 
 def compare_builds(scratch: Path, options: argparse.Namespace) -> None:
-  print("built                 images  seconds  images/s  peak MB")
-  for count in (options.images // 4, options.images):
+  print(f"{'built':<20}{'images':>8}{'seconds':>9}{'images/s':>10}{'CPU s':>8}{'peak MB':>9}")
+  for count in (options.images // 5, options.images):
     tree = scratch / f"tree-{count}"
     write_tree(tree, count)
     ways = {
@@ -70,69 +80,82 @@ def compare_builds(scratch: Path, options: argparse.Namespace) -> None:
       ],
     }
     for name, command in ways.items():
-      seconds, peak = measured(command)
+      spent, peak = measured(command)
       print(
-        f"{name:<20}{count:8,}{seconds:9.1f}{count / seconds:10.0f}{peak / 1e6:9.0f}", flush=True
+        f"{name:<20}{count:8,}{spent.seconds:9.1f}{count / spent.seconds:10.0f}"
+        f"{spent.cpu_seconds:8.1f}{peak / 1e6:9.0f}",
+        flush=True,
       )
     expected = contents(Path(f"{tree}-plain"))
     assert contents(Path(f"{tree}-ours")) == contents(Path(f"{tree}-spread")) == expected
 
 
-def compare_evaluations(scratch: Path, options: argparse.Namespace) -> None:
-  records = scratch / "evaluated"
-  quarter = options.evaluated // 4
-  for split, count in (("train", options.evaluated - quarter), ("validation", quarter)):
-    write_tree(scratch / f"evaluated-{split}", count)
-    command = heldout_build(scratch / f"evaluated-{split}", str(records), split)
+def compare_evaluations(scratch: Path, model: str, images: int, checkpoints: int) -> None:
+  records = scratch / "records"
+  quarter = images // 4
+  for split, count in (("train", images - quarter), ("validation", quarter)):
+    write_tree(scratch / split, count)
+    command = heldout_build(scratch / split, str(records), split)
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
   dataset = load_dataset(f"tfrecord:{records}")
   labels = all_labels(dataset)
-  architecture = Architecture(MODEL, dataset.num_classes, dataset.image_shape)
-  prefixes = write_checkpoints(architecture, scratch, options.checkpoints)
-  started = time.perf_counter()
-  evaluator = StreamEvaluator(
-    MODEL,
-    lambda batch_size: all_batches(dataset, batch_size),
-    labels,
-    num_classes=dataset.num_classes,
-    image_shape=dataset.image_shape,
-  )
-  print(f"tracing: {time.perf_counter() - started:.1f} s")
+  architecture = Architecture(model, dataset.num_classes, dataset.image_shape)
+  prefixes = write_checkpoints(architecture, scratch, checkpoints)
+  batch_size = default_batch_size(architecture.build()[0], dataset.image_shape)
+
+  def make_evaluator(batches: Batches, labels: np.ndarray) -> StreamEvaluator:
+    return StreamEvaluator(
+      model,
+      batches,
+      labels,
+      num_classes=dataset.num_classes,
+      image_shape=dataset.image_shape,
+      batch_size=batch_size,
+    )
+
+  evaluator = make_evaluator(lambda size: all_batches(dataset, size), labels)
   weights = [read_weights(prefix, architecture.specs) for prefix in prefixes]
   evaluator.predict_all(weights[:1])  # whatever TensorFlow does once
-  started = time.perf_counter()
-  together = [each.correct for each in evaluator.predict_all(weights)]
-  shared = time.perf_counter() - started
-  started = time.perf_counter()
-  alone = [evaluator.predict_all([each])[0].correct for each in weights]
-  passes = time.perf_counter() - started
-  started = time.perf_counter()
-  plain = [evaluate_plainly(records, prefix, dataset) for prefix in prefixes]
-  plainly = time.perf_counter() - started
+  shared, together = timed(lambda: [each.correct for each in evaluator.predict_all(weights)])
+  passes, alone = timed(lambda: [evaluator.predict_all([each])[0].correct for each in weights])
+  plainly, plain = timed(
+    lambda: [evaluate_plainly(model, records, prefix, batch_size) for prefix in prefixes]
+  )
   np.testing.assert_array_equal(together, alone)
   np.testing.assert_array_equal(together, plain)
-  images = len(labels) * len(prefixes)
-  print(f"evaluated: {len(prefixes)} checkpoints × {len(labels)} images")
-  for name, seconds in (("one pass", shared), ("a pass each", passes), ("plain", plainly)):
-    print(f"{name:<20}{seconds:9.1f} s{images / seconds:10.1f} images/s", flush=True)
-  batch = next(all_batches(dataset, 8))
-  for _ in range(2):
-    started = time.perf_counter()
-    decoded = sum(len(each.examples) for _ in range(4) for each in all_batches(dataset, 8))
-    decoding = time.perf_counter() - started
-  held = StreamEvaluator(
-    MODEL,
-    lambda _: [(np.arange(8), batch.images)],
-    labels[:8],
-    num_classes=dataset.num_classes,
-    image_shape=dataset.image_shape,
-    batch_size=8,
+  print(f"{model}: {checkpoints} checkpoints × {images} images, {batch_size} at a time; same bits")
+  for name, spent in (("one pass", shared), ("a pass each", passes), ("plain", plainly)):
+    print(f"  {name:<24}{spent.of(images * checkpoints)}", flush=True)
+  decoding, _ = timed(lambda: [None for _ in all_batches(dataset, batch_size)])
+  batch = next(all_batches(dataset, batch_size))
+  held = make_evaluator(lambda _: [(np.arange(len(batch.examples)), batch.images)],
+                        labels[: len(batch.examples)])  # fmt: skip
+  forward, _ = timed(lambda: held.predict_all(weights))
+  print(f"  {'decoding alone':<24}{decoding.of(images)}")
+  print(
+    f"  {'forward passes alone':<24}{forward.of(len(batch.examples) * checkpoints)}", flush=True
   )
-  started = time.perf_counter()
-  held.predict_all(weights)
-  forward = time.perf_counter() - started
-  print(f"decoding alone: {decoded / decoding:.0f} images/s")
-  print(f"forward passes alone: {8 * len(weights) / forward:.1f} images/s")
+
+
+class Spent(NamedTuple):
+  """Seconds by the clock, and of all processors, which say more while others use them, too."""
+
+  seconds: float
+  cpu_seconds: float
+
+  def of(self, images: int) -> str:
+    """Returns both as text, with images per second."""
+    return (
+      f"{self.seconds:8.1f} s{images / self.seconds:9.1f} images/s"
+      f"{self.cpu_seconds:9.1f} CPU s{1000 * self.cpu_seconds / images:9.2f} CPU ms/image"
+    )
+
+
+def timed(work: Callable[[], T]) -> tuple[Spent, T]:
+  """Returns what something costs, and what it returns."""
+  started, before = time.perf_counter(), time.process_time()
+  result = work()
+  return Spent(time.perf_counter() - started, time.process_time() - before), result
 
 
 def write_checkpoints(architecture: Architecture, directory: Path, count: int) -> list[str]:
@@ -148,8 +171,8 @@ def write_checkpoints(architecture: Architecture, directory: Path, count: int) -
   return prefixes
 
 
-def evaluate_plainly(records: Path, prefix: str, dataset: Dataset) -> np.ndarray:
-  model = build_model(MODEL, len(SYNSETS))
+def evaluate_plainly(name: str, records: Path, prefix: str, batch_size: int) -> np.ndarray:
+  model = build_model(name, len(SYNSETS))
   checkpoint = tf.train.Checkpoint(
     model=model, epoch=tf.Variable(0, dtype=tf.int64), global_step=tf.Variable(0, dtype=tf.int64)
   )
@@ -178,7 +201,7 @@ def evaluate_plainly(records: Path, prefix: str, dataset: Dataset) -> np.ndarray
     paths = sorted(map(str, records.glob(f"{split}-*-of-*")))
     batches = tf.data.TFRecordDataset(paths).map(decode, num_parallel_calls=tf.data.AUTOTUNE)
     correct: dict[int, bool] = {}
-    for images, labels, indices in batches.batch(2).prefetch(2):
+    for images, labels, indices in batches.batch(batch_size).prefetch(2):
       predicted = tf.argmax(forward(images), axis=1) == labels
       correct |= dict(zip(indices.numpy().tolist(), predicted.numpy().tolist(), strict=True))
     parts += [correct[index] for index in sorted(correct)]
@@ -235,9 +258,9 @@ def heldout_build(tree: Path, output: str, split: str) -> list[str]:
   return [*program, f"--images={tree}", f"--split={split}", f"--output={output}"]
 
 
-def measured(command: list[str]) -> tuple[float, int]:
-  """Returns seconds, and the most bytes that a command and its children had together."""
-  started = time.perf_counter()
+def measured(command: list[str]) -> tuple[Spent, int]:
+  """Returns what a command and its children cost, and the most bytes that they had together."""
+  started, before = time.perf_counter(), os.times()
   process = psutil.Popen(command, stdout=subprocess.DEVNULL)
   peak = 0
   while process.poll() is None:
@@ -249,7 +272,9 @@ def measured(command: list[str]) -> tuple[float, int]:
     time.sleep(0.05)
   if process.returncode:
     sys.exit(f"{command[0]} ended with status {process.returncode}")
-  return time.perf_counter() - started, peak
+  after = os.times()
+  cpu_seconds = sum(after[2:4]) - sum(before[2:4])  # of children that have ended
+  return Spent(time.perf_counter() - started, cpu_seconds), peak
 
 
 def write_tree(directory: Path, count: int) -> None:

@@ -3,6 +3,7 @@
 Imported only where images are streamed: TensorFlow takes seconds.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -20,6 +21,7 @@ STANDARD_DEVIATION = (0.229, 0.224, 0.225)
 MOST_PIXELS = 89_478_485
 """Of an image; Pillow takes a larger one for a bomb. TensorFlow decodes six times as many."""
 
+_DRAWN_AT_ONCE = 32  # records
 _PREFETCHED = 2  # batches
 _PNG = b"\x89PNG"
 _PNG_SIZE = (16, 8)  # where width and height stand, and their bytes
@@ -111,12 +113,22 @@ def decoded_batches(
   ) -> tuple[tf.Tensor, tf.Tensor]:
     return example, decode_record(content, feature, preprocessing, seed if crop else None)
 
+  def draw() -> Iterator[tuple[list[int], list[bytes], list[np.ndarray]]]:
+    """Hands over several records at a time, because each time Python is called costs a while."""
+    drawn = iter(records())
+    while some := list(itertools.islice(drawn, _DRAWN_AT_ONCE)):
+      yield (
+        [record.example for record in some],
+        [record.content for record in some],
+        [record.seed for record in some],
+      )
+
   signature = (
-    tf.TensorSpec((), tf.int64),
-    tf.TensorSpec((), tf.string),
-    tf.TensorSpec((2,), tf.int32),
+    tf.TensorSpec((None,), tf.int64),
+    tf.TensorSpec((None,), tf.string),
+    tf.TensorSpec((None, 2), tf.int32),
   )
-  dataset = tf.data.Dataset.from_generator(records, output_signature=signature)
+  dataset = tf.data.Dataset.from_generator(draw, output_signature=signature).unbatch()
   dataset = dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
   for examples, images in dataset.batch(batch_size).prefetch(_PREFETCHED):
     yield Batch(examples.numpy(), images.numpy())

@@ -12,12 +12,15 @@ class FeatureNames:
     label: the class.
     image: the encoded image.
     first_label: the label of the first class: what is subtracted to count from 0.
+    name: what the example is called, where records say it.
   """
 
   index: str | None = "index"
   label: str = "image/class/label"
   image: str = "image/encoded"
   first_label: int = 1
+  name: str = "image/filename"
 
   def __str__(self) -> str:
-    return f"{self.index}, {self.label} from {self.first_label}"
+    called = "" if self.name == FeatureNames.name else f", called {self.name}"
+    return f"{self.index}, {self.label} from {self.first_label}{called}"

@@ -33,12 +33,16 @@ class EncodedImage(NamedTuple):
   was: str
 
 
-def as_rgb_jpeg(content: bytes) -> EncodedImage:
+def as_rgb_jpeg(content: bytes, *, judged: bool = False) -> EncodedImage:
   """Returns an image file as an RGB JPEG: byte for byte as it is, if it is one by its content.
 
   A PNG under the name of a JPEG, a JPEG in grey or CMYK and any other kind that Pillow reads are
   decoded and encoded anew, at quality 100 without chroma subsampling. Every pixel is decoded once
   to see that it is there.
+
+  Args:
+    content: the file.
+    judged: whether it is known that this function takes it: an RGB JPEG is then not decoded again.
 
   Raises:
     CorruptImageError: it is no image, is cut short, or has pixels that 8 bits do not hold.
@@ -47,7 +51,7 @@ def as_rgb_jpeg(content: bytes) -> EncodedImage:
     with warnings.catch_warnings():
       warnings.simplefilter("error", Image.DecompressionBombWarning)
       with Image.open(io.BytesIO(content)) as image:
-        return _encode(image, content)
+        return _encode(image, content, judged)
   except CorruptImageError:
     raise
   except Exception as error:  # decoders raise errors of many kinds
@@ -57,12 +61,13 @@ def as_rgb_jpeg(content: bytes) -> EncodedImage:
     raise CorruptImageError(f"cannot be decoded: {reason}") from error
 
 
-def _encode(image: Image.Image, content: bytes) -> EncodedImage:
+def _encode(image: Image.Image, content: bytes, judged: bool) -> EncodedImage:
   width, height = image.size
   kind = _JPEG if image.format == _WITH_MORE_PICTURES else image.format
   if kind == _JPEG and image.mode in _RGB_MODES:
-    image.draft(image.mode, (max(1, width // _FEWER), max(1, height // _FEWER)))
-    image.load()
+    if not judged:
+      image.draft(image.mode, (max(1, width // _FEWER), max(1, height // _FEWER)))
+      image.load()
     return EncodedImage(content, height, width, "")
   if image.mode not in _CONVERTED_MODES:
     raise CorruptImageError(f"has pixels of mode {image.mode}, not of 8 bits")

@@ -21,7 +21,6 @@ from image_datasets.record_index import (
 
 _LOGGER = logging.getLogger(__name__)
 _SHARDS_AT_ONCE = 4
-_FILE_NAME = "image/filename"
 _CLASS_NAMES = ("image/class/text", "image/class/synset")
 _SHOWN = 5
 
@@ -134,7 +133,7 @@ def _scan_shard(path: str, features: FeatureNames) -> list[_Found]:
         name = next(filter(None, map(read.text, _CLASS_NAMES)), "")
         found.append(
           _Found(
-            example, label, record.offset, len(record.content), read.text(_FILE_NAME) or "", name
+            example, label, record.offset, len(record.content), read.text(features.name) or "", name
           )
         )
     except TFRecordError as error:

@@ -10,7 +10,7 @@ from image_datasets.preprocessing import ImageNetPreprocessing, PixelPreprocessi
 from image_datasets.scan import find_records
 from image_datasets.streamed import StreamedDataset, StreamedExamples, streamed_dataset
 
-_FEATURES = FeatureNames(index=None, label="label", image="image", first_label=0)
+_NAMES = ("id", "file_name")
 
 
 def stream(
@@ -44,10 +44,14 @@ def stream(
     ImageNetPreprocessing() if None in shape else PixelPreprocessing(tuple(shape))
   )
   directory = str(builder.data_dir)
+  called = [name for name in _NAMES if name in builder.info.features]
+  features = FeatureNames(
+    index=None, label="label", image="image", first_label=0, name=called[0] if called else ""
+  )
   found = {}
   for role, split in splits.items():
     names = [str(path).rpartition("/")[2] for path in builder.info.splits[split].filepaths]
     sizes = {name: files.size(files.join(directory, name)) for name in names}
-    index = find_records(directory, split, sizes, _FEATURES)
-    found[role] = StreamedExamples(directory, index, _FEATURES, preprocessing)
+    index = find_records(directory, split, sizes, features)
+    found[role] = StreamedExamples(directory, index, features, preprocessing)
   return streamed_dataset(spec, found, class_names, warnings)

@@ -114,7 +114,7 @@ class _WriteShard(_PlannedDoFn):
     with files.create(files.join(task.output, task.name(shard))) as file:
       for row, (path, content) in zip(mine, self._read(plan.paths[mine].tolist()), strict=True):
         try:
-          image = as_rgb_jpeg(content)
+          image = as_rgb_jpeg(content, judged=task.judged)
         except CorruptImageError as error:
           broken.append(LeftOut(path, str(error)))
           continue

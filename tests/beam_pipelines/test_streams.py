@@ -9,6 +9,8 @@ import files
 from beam_pipelines.cli import main
 from beam_pipelines.storage.runs import aux_arrays
 from beam_pipelines.storage.runs.experiment import list_runs
+from files.tfrecord import read_record
+from image_datasets import streamed
 from tests.helpers import image_trees
 from tests.helpers.gcs import BUCKET, emulated_gcs
 
@@ -48,18 +50,33 @@ def _outcomes(experiment):
   return [aux_arrays.read(run) for run in list_runs(str(experiment)).runs]
 
 
-def test_resnet50_at_224_from_photographs_to_scores(source, tmp_path, capsys):
-  dataset = f"--dataset=tfrecord:{source}/records"
-  flags = ("--model=resnet50", "--runs=0:1", "--epochs=1", "--learning_rate=0.01")
-  assert _train(source, tmp_path / "runs", *flags, "--resized_crop", "--flip", "--check") == 0
+RESNET50 = ("--model=resnet50", "--runs=0:2", "--ratios=0.5", "--epochs=1", "--learning_rate=0.01")
+
+
+@pytest.fixture(scope="module")
+def trained_resnet50(source):
+  experiment = source / "resnet50"
+  assert _train(source, experiment, *RESNET50, "--resized_crop", "--flip", "--check") == 0
+  return experiment
+
+
+def _score_resnet50(root, experiment, scores, capsys):
+  """Verifies and scores two runs of ResNet-50, and checks that nothing is missing."""
+  dataset = f"--dataset=tfrecord:{root}/records"
+  arguments = [f"--experiment={experiment}", dataset, "--model=resnet50"]
+  assert main(["verify", *arguments, "--check"]) == 0
   output = capsys.readouterr().out
   assert "all of its 33 images are sound" in output
-  assert "trained 1 runs" in output
-  arguments = [f"--experiment={tmp_path}/runs", dataset, "--model=resnet50"]
-  assert main(["score", *arguments, f"--scores={tmp_path}/scores", "--source=checkpoints"]) == 0
-  manifest = json.loads((tmp_path / "scores" / "manifest.json").read_text())
+  assert "verified 2 runs: 66 of 66 predictions are the recorded ones" in output
+  assert main(["score", *arguments, f"--scores={scores}", "--source=checkpoints", "--dense"]) == 0
+  manifest = json.loads(files.read_bytes(f"{scores}/manifest.json"))
   assert (manifest["examples"]["train"], manifest["examples"]["test"]) == (24, 9)
-  assert (manifest["runs_used"], manifest["rows"]["examples"]) == (1, 24)
+  assert (manifest["runs_used"], manifest["rows"]["examples"]) == (2, 24)
+  return dataset
+
+
+def test_resnet50_at_224_from_photographs_to_scores(source, trained_resnet50, tmp_path, capsys):
+  _score_resnet50(source, trained_resnet50, tmp_path / "scores", capsys)
 
 
 @pytest.mark.parametrize("resident", [1, 3, 7, None])
@@ -113,7 +130,7 @@ def test_a_spec_that_says_it_all_is_that_of_flags(source, trained, tmp_path, cap
   assert "7 complete, 0 to train" in capsys.readouterr().out
 
 
-def test_the_same_on_a_bucket(source, trained, tmp_path):
+def test_resnet50_at_224_on_a_bucket(source, trained_resnet50, tmp_path, capsys):
   with pytest.MonkeyPatch.context() as patch, emulated_gcs(patch):
     root = f"gs://{BUCKET}/imagenet"
     for path in source.rglob("*"):
@@ -121,14 +138,43 @@ def test_the_same_on_a_bucket(source, trained, tmp_path):
       if path.is_file() and name.startswith(("train/", "validation/", "index")):
         files.write_bytes(f"{root}/{name}", path.read_bytes())
     _build(root, "--shards=3")
-    assert _train(root, f"{root}/runs", *SMALL, "--runs=0:2", "--resized_crop", "--flip") == 0
-    dataset = f"--dataset=tfrecord:{root}/records"
-    arguments = [f"--experiment={root}/runs", dataset, *SMALL]
-    assert main(["verify", *arguments, "--check"]) == 0
-    scores = f"--scores={root}/scores"
-    assert main(["score", *arguments, scores, "--source=checkpoints", "--resident=2"]) == 0
-    assert main(["report", scores, dataset, f"--output={tmp_path}/report.html"]) == 0
-    assert _outcomes(f"{root}/runs") == _outcomes(trained)[:2]
+    assert _train(root, f"{root}/runs", *RESNET50, "--resized_crop", "--flip") == 0
+    assert _outcomes(f"{root}/runs") == _outcomes(trained_resnet50)
+    dataset = _score_resnet50(root, f"{root}/runs", f"{root}/scores", capsys)
+    arguments = [f"--scores={root}/scores", dataset]
+    assert main(["report", *arguments, f"--output={tmp_path}/report.html"]) == 0
+    assert "data:image/jpeg;base64," in (tmp_path / "report.html").read_text()
+    explain = ["explain", *arguments, "--test_example=3", "--count=4"]
+    assert main([*explain, f"--output={root}/3.png"]) == 0
+    assert files.read_bytes(f"{root}/3.png").startswith(b"\x89PNG")
+
+
+def test_reports_and_explanations_read_only_the_images_that_they_show(
+  source, trained, tmp_path, monkeypatch
+):
+  dataset = [f"--dataset=tfrecord:{source}/records", "--image_size=16"]
+  scores = f"--scores={tmp_path}/scores"
+  assert main(["score", f"--experiment={trained}", scores, *dataset, "--dense"]) == 0
+  read = []
+
+  def note(path, offset, length):
+    read.append((path, offset))
+    return read_record(path, offset, length)
+
+  def refuse(path):
+    raise AssertionError(path)
+
+  monkeypatch.setattr(streamed, "read_record", note)
+  monkeypatch.setattr(streamed, "read_records", refuse)
+  explain = ["explain", scores, *dataset, "--train_example=3"]
+  assert main([*explain, "--count=4"]) == 0
+  assert not read
+  assert main([*explain, "--count=4", f"--output={tmp_path}/3.png"]) == 0
+  assert len(set(read)) == len(read) == 5
+  read.clear()
+  assert main(["report", scores, *dataset, f"--output={tmp_path}/report.html"]) == 0
+  shown = (tmp_path / "report.html").read_text().count("data:image/jpeg;base64,")
+  assert 0 < len(set(read)) <= shown
 
 
 @pytest.mark.parametrize(

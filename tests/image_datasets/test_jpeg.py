@@ -63,6 +63,12 @@ def test_what_is_corrupt_is_said_in_a_line(content, reason):
   assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("options", [{}, {"mode": "L"}, {"mode": "CMYK"}, {"kind": "PNG"}])
+def test_what_was_judged_before_becomes_the_same(options):
+  content = encode(PIXELS, **options)
+  assert as_rgb_jpeg(content, judged=True) == as_rgb_jpeg(content)
+
+
 def test_pixels_of_16_bits_are_refused():
   buffer = io.BytesIO()
   Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(buffer, "PNG")

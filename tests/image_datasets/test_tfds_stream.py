@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from files.tfrecord import frame, read_records
 from image_datasets import DatasetError, ImageDataset, StreamedDataset, check_images, load_dataset
 from tests.helpers.image_trees import crop_photograph
 from tests.image_datasets.test_tfds import LABEL, prepare
@@ -45,6 +47,53 @@ def test_images_of_many_sizes_are_preprocessed_as_imagenet(data_dir):
   assert dataset.crops_resized
   shapes = {picture.shape for picture in dataset.train.pictures(range(8))}
   assert shapes == {crop_photograph(i).shape for i in range(8)}
+
+
+def test_ids_are_those_that_it_would_have_in_memory(tmp_path, real_digits):
+  examples = [
+    (image[..., np.newaxis], label, f"train_{number}")
+    for number, (image, label) in enumerate(zip(*real_digits, strict=True))
+  ]
+  image = tfds.features.Image(shape=(8, 8, 1))
+  splits = {"train": examples[:30], "test": examples[30:50]}
+  prepare(tmp_path, splits, image=image, label=LABEL, id=tfds.features.Text())
+  held = load_dataset("tfds:tiny_digits", str(tmp_path))
+  streamed = load_dataset("tfds:tiny_digits,memory=0MB", str(tmp_path))
+  assert isinstance(streamed, StreamedDataset)
+  for split in ("train", "test"):
+    ids = getattr(streamed, split).ids
+    assert ids.tolist() == getattr(held, split).ids.tolist()
+    assert sorted(ids) != ids.tolist()
+
+
+@pytest.mark.parametrize("damage", ["label", "image"])
+def test_unsound_records_are_named(tmp_path, damage):
+  crops = [(crop_photograph(i), i % 10) for i in range(12)]
+  splits = {"train": crops[:8], "test": crops[8:]}
+  image = tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg")
+  prepare(tmp_path, splits, image=image, label=LABEL)
+  assert len(list(check_images(load_dataset("tfds:tiny_digits", str(tmp_path))))) == 12
+  path = next(tmp_path.glob("tiny_digits/1.0.0/*-train.tfrecord-00000-*"))
+  content, *others = [record.content for record in read_records(str(path))]
+  example = tf.train.Example.FromString(content)
+  if damage == "label":
+    example.features.feature["label"].int64_list.value[0] = 10
+  else:
+    encoded = example.features.feature["image"].bytes_list
+    encoded.value[0] = encoded.value[0][:-500]
+  records = [example.SerializeToString(), *others]
+  path.write_bytes(b"".join(map(frame, records)))
+  message = {
+    "label": f"{path}: example 0: its label is 10, not what the index beside it says",
+    "image": f"{path}: example 0: cannot be decoded",
+  }[damage]
+  with pytest.raises(DatasetError, match=message):
+    list(check_images(load_dataset("tfds:tiny_digits", str(tmp_path))))
+  if damage == "label":
+    path.with_name("train-index.npz").unlink()
+    message = "tfds:tiny_digits: train label 10 of example 0 is outside 0..9: correct the labels"
+    with pytest.raises(DatasetError, match=message):
+      load_dataset("tfds:tiny_digits", str(tmp_path))
 
 
 @pytest.mark.parametrize(
