@@ -2,7 +2,8 @@
 
 import sys
 
-if sys.argv[:1] == ["-m"]:  # while Python looks for the module of this package that is to run
+# Python looks for the module of this package that is to run, or for where `heldout` begins.
+if sys.argv and sys.argv[0].rpartition("/")[2] in ("-m", "heldout"):
   from beam_pipelines.launch.process import expect_interrupts
 
   expect_interrupts()

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from beam_pipelines.launch.process import end, expect_interrupts
+from beam_pipelines.launch.process import end
 
 COMMANDS = {
   "build-tfrecords": "write a tree of images, such as ImageNet's, as a data set that streams",
@@ -29,7 +29,6 @@ COMMANDS = {
 
 def entry() -> NoReturn:
   """Runs the command line as a process of its own, which an interrupt ends at once."""
-  expect_interrupts()
   if "_ARGCOMPLETE" in os.environ:  # a shell asks, and waits
     from beam_pipelines.launch.completion import complete
 

@@ -86,4 +86,4 @@ def _try_runner(args: argparse.Namespace, options: PipelineOptions) -> Finding:
 
 
 if __name__ == "__main__":
-  sys.exit(command.execute("doctor", run))
+  command.execute_module("doctor", run)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -187,4 +186,4 @@ def _number(value: float) -> str:
 
 
 if __name__ == "__main__":
-  sys.exit(command.execute("explain", run))
+  command.execute_module("explain", run)

@@ -16,6 +16,7 @@ import files
 from beam_pipelines.launch import arguments, command
 from beam_pipelines.launch.groups import READS, WRITES
 from beam_pipelines.launch.parser import Parser
+from beam_pipelines.launch.progress import columns
 from beam_pipelines.storage.runs.archive import RunArchive
 from beam_pipelines.storage.runs.experiment import Listing, RunDirectory, list_runs
 from beam_pipelines.storage.runs.notes import read_note
@@ -151,7 +152,9 @@ def _write_runs(
   archive: _Archive, experiment: str, there: Iterable[RunDirectory], digest: _Digest
 ) -> tuple[RunWriter, RunArchive]:
   with (
-    tqdm(total=archive.size, unit="B", unit_scale=True, disable=None, leave=False) as bar,
+    tqdm(
+      total=archive.size, unit="B", unit_scale=True, disable=None, leave=False, ncols=columns()
+    ) as bar,
     closing(read_ahead(_hashed_chunks(archive.path, digest, bar), _CHUNKS_AHEAD)) as chunks,
     RunWriter(experiment, there) as writer,
   ):

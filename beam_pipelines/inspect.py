@@ -17,6 +17,7 @@ from beam_pipelines.launch.checkpoint_source import add_checkpoint_flag, add_mod
 from beam_pipelines.launch.groups import READS
 from beam_pipelines.launch.outcome_flag import add_outcome
 from beam_pipelines.launch.parser import Parser
+from beam_pipelines.launch.progress import columns
 from beam_pipelines.launch.terminal import warning
 from beam_pipelines.storage.runs.experiment import (
   Listing,
@@ -188,7 +189,7 @@ def _judge(
 
 
 def _shown(items: Iterable[T], total: int) -> Iterable[T]:
-  return tqdm(items, total=total, unit=" runs", disable=None, leave=False)
+  return tqdm(items, total=total, unit=" runs", disable=None, leave=False, ncols=columns())
 
 
 def _read(

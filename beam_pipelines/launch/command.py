@@ -25,6 +25,8 @@ from files.printable import printable
 
 IN_PROCESS_RUNNER = "FnApiRunner"
 
+_SECONDS_OF_DOUBT = 1.0
+
 _WHEN_INTERRUPTED = {
   "build-tfrecords": "the data set is not whole; the same command starts over",
   "train": "complete runs are kept, and the same command trains the rest",
@@ -124,7 +126,10 @@ def quiet(*, verbose: bool) -> Iterator[None]:
 
 @contextmanager
 def _watching_interrupts(interrupted: threading.Event) -> Iterator[None]:
-  """Notes Ctrl-C, which reaches the command as all sorts of errors of its job."""
+  """Notes Ctrl-C, which reaches the command as all sorts of errors of its job.
+
+  What fails in threads of Beam's because of it, maybe sooner than it is noted, is not shown.
+  """
 
   def note(*_: object) -> NoReturn:
     interrupted.set()
@@ -134,10 +139,18 @@ def _watching_interrupts(interrupted: threading.Event) -> Iterator[None]:
     yield
     return
   former = signal.signal(signal.SIGINT, note)
+  threads = threading.excepthook
+
+  def show(failure: threading.ExceptHookArgs) -> None:
+    if not interrupted.wait(_SECONDS_OF_DOUBT):
+      threads(failure)
+
+  threading.excepthook = show
   try:
     yield
   finally:
     signal.signal(signal.SIGINT, former)
+    threading.excepthook = threads
 
 
 def _fail(command: str, error: Exception) -> int:

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from beam_pipelines.launch import arguments
 from beam_pipelines.launch.groups import DATA_SETS, READS
 from beam_pipelines.launch.parser import Parser
+from beam_pipelines.launch.progress import columns
 from files.errors import UsageError
 from image_datasets import (
   Dataset,
@@ -75,8 +76,9 @@ def asked_dataset(args: argparse.Namespace) -> Dataset | None:
   dataset = load_dataset(args.dataset, args.data_dir)
   if args.check and isinstance(dataset, StreamedDataset):
     images = len(dataset.train) + len(dataset.test)
-    for _ in tqdm(check_images(dataset), "images", images, leave=False, disable=None):
-      pass
+    with tqdm(desc="images", total=images, leave=False, disable=None, ncols=columns()) as bar:
+      for _ in check_images(dataset):
+        bar.update()
     print(f"{args.dataset}: all of its {images:,} images are sound")
   return dataset
 

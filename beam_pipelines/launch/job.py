@@ -14,6 +14,7 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
+from beam_pipelines.launch.children import runner_of_processes
 from beam_pipelines.launch.command import is_in_process
 from beam_pipelines.launch.dataflow import is_dataflow
 from files import scratch
@@ -33,7 +34,7 @@ class Job(beam.Pipeline):
     if options.view_as(StandardOptions).no_wait_until_finish:
       raise UsageError("--no_wait_until_finish: the command waits for its job, to finish its work")
     try:
-      super().__init__(options=options)
+      super().__init__(runner_of_processes(options), options)
     except ValueError as error:
       raise UsageError(" ".join(str(error).split())) from error
     self._submitting = False

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from types import TracebackType
 from typing import NoReturn
 
 INTERRUPTED = 130
@@ -13,6 +13,7 @@ INTERRUPTED = 130
 
 def end(status: int) -> NoReturn:
   """Ends the process; at once after an interrupt, when threads of a job would go on."""
+  signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))  # all has been said
   if status != INTERRUPTED:
     sys.exit(status)
   sys.stdout.flush()
@@ -21,15 +22,17 @@ def end(status: int) -> NoReturn:
 
 
 def expect_interrupts() -> None:
-  """Makes Ctrl-C end the process in one line while packages are imported, which takes seconds."""
-  sys.excepthook = _end_in_one_line
+  """Makes Ctrl-C end the process in one line while packages are imported, which takes seconds.
 
-
-def _end_in_one_line(
-  kind: type[BaseException], error: BaseException, trace: TracebackType | None
-) -> None:
-  if not issubclass(kind, KeyboardInterrupt):
-    sys.__excepthook__(kind, error, trace)
+  Not as an exception, which some of them take for a failure of their own.
+  """
+  try:
+    stderr = os.dup(2)  # there is none for a while where TensorFlow is imported
+  except OSError:  # there never is
     return
-  print("heldout: interrupted before it began", file=sys.stderr)
-  end(INTERRUPTED)
+
+  def say(*_: object) -> NoReturn:
+    os.write(stderr, b"heldout: interrupted before it began\n")
+    os._exit(INTERRUPTED)
+
+  signal.signal(signal.SIGINT, say)

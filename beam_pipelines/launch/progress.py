@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, MutableMapping
@@ -35,6 +37,18 @@ def show_progress(count: Callable[[], int], total: int, unit: str) -> Iterator[N
     finally:
       done.set()
       watcher.join()
+    _update(bar, count)
+
+
+def columns() -> int | None:
+  """Returns how wide a bar may be: `^C`, where it ends, must not begin another line.
+
+  None where nobody knows, since no terminal is there.
+  """
+  try:
+    return os.get_terminal_size(sys.stderr.fileno()).columns - len("^C") - 1
+  except OSError:
+    return None
 
 
 class LogAboveBars(logging.Handler):
@@ -69,6 +83,7 @@ class _PerMinute(tqdm):
     super().__init__(
       total=total,
       unit=unit,
+      ncols=columns(),
       bar_format="{n_fmt}/{total_fmt} {unit}s |{bar}| {per_minute}, {remaining} left",
     )
 
@@ -81,8 +96,10 @@ class _PerMinute(tqdm):
 
 
 def _watch(bar: tqdm, count: Callable[[], int], done: threading.Event) -> None:
-  while True:
-    finished = done.wait(_SECONDS_BETWEEN_COUNTS)
+  while not done.wait(_SECONDS_BETWEEN_COUNTS):
+    _update(bar, count)
+
+
+def _update(bar: tqdm, count: Callable[[], int]) -> None:
+  with contextlib.suppress(OSError):  # if it matters, whoever does the work says so
     bar.update(count() - bar.n)
-    if finished:
-      return

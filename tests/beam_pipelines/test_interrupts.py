@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ import files
 from beam_pipelines import cli
 from beam_pipelines.storage.runs.experiment import list_runs
 from beam_pipelines.storage.runs.run_place import RunKey
-from tests.helpers.archives import make_archive, run_members
+from tests.helpers import terminals
+from tests.helpers.archives import make_archive, md5, run_members
 from tests.helpers.outcomes import make_outcomes, write_experiment
 
 
@@ -96,6 +98,82 @@ def test_an_interrupt_while_files_are_touched_is_one_line(
   assert not (inputs / "again" / "manifest.json").exists()
 
 
+KEEPS = "complete runs are kept, and the same command"
+
+# What is typed, what a bar says when Ctrl-C is typed, and what the command says of it.
+BARS = {
+  "train": (
+    ["--experiment={0}/new", "--dataset=digits", "--model=mlp_small", "--runs=0:2000", "--stack=2"],
+    "runs/min",
+    f"{KEEPS} trains the rest",
+  ),
+  "verify": (
+    ["--experiment={0}/runs", "--dataset=digits", "--model=mlp_small"],
+    "checkpoints/min",
+    "it writes nothing; the same command starts over",
+  ),
+  "score": (
+    [
+      *("--experiment={0}/runs", "--scores={0}/again", "--dataset=digits", "--source=checkpoints"),
+      "--model=mlp_small",
+    ],
+    "checkpoints/min",
+    "nothing was published, unless it says so above; the same command starts over",
+  ),
+  "ingest": (["--experiment={0}/new", "--archive={0}/long.tar.gz"], "B/s", f"{KEEPS} goes on"),
+  "import-outcomes": (
+    [
+      *("--experiment={0}/new", "--from=arrays", "--masks={0}/many.npy", "--correct={0}/many.npy"),
+    ],
+    "parts/min",
+    "nothing was imported, unless it says so above; the same command starts over",
+  ),
+  "build-tfrecords": (
+    ["--images={0}/tree", "--split=train", "--output={0}/new"],
+    "files/min",
+    "the data set is not whole; the same command starts over",
+  ),
+}
+PROCESSES = ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]
+
+
+@pytest.fixture(scope="module")
+def long_inputs(inputs):
+  """Such that commands show bars for a while; with checkpoints beside outcomes."""
+  archive = make_archive([entry for run in range(400) for entry in run_members(RunKey(0.7, run))])
+  (inputs / "long.tar.gz").write_bytes(archive)
+  np.save(inputs / "many.npy", np.random.default_rng(0).random((8_000, 1_000)) < 0.5)
+  flags = ["--dataset=digits", "--model=mlp_small", "--epochs=1", "--runs=0:4"]
+  assert cli.main(["train", f"--experiment={inputs}/trained/runs", *flags]) == 0
+  for name in ("long.tar.gz", "many.npy", "tree"):
+    (inputs / "trained" / name).symlink_to(inputs / name)
+  return inputs / "trained", md5(archive)
+
+
+@pytest.mark.parametrize(
+  ("command", "flags"), [*((command, []) for command in BARS), ("train", PROCESSES)]
+)
+def test_an_interrupt_on_a_terminal_leaves_a_whole_bar_and_one_line(long_inputs, command, flags):
+  root, sum_ = long_inputs
+  arguments, shown, safe = BARS[command]
+  typed = [flag.format(root) for flag in arguments]
+  if command == "ingest":
+    typed.append(f"--md5={sum_}")
+  if flags:  # workers are there once one has done something
+    shown = f"[1-9]\\d*/2000 .*{shown}"
+  program = [sys.executable, "-m", f"beam_pipelines.{command.replace('-', '_')}"]
+  session = terminals.run([*program, *typed, *flags], interrupt_at=shown)
+  files.delete_directory(f"{root}/new")
+  assert session.status == 130
+  *before, line, cursor = session.lines
+  assert cursor == ""
+  assert line == f"heldout {command}: interrupted: {safe}"
+  bars = [line for line in before if "|" in line]
+  assert len(bars) == (command != "ingest")  # whose bar goes when it ends
+  assert all(bar.removesuffix("^C").endswith(" left") for bar in bars)
+  assert not any("Traceback" in line for line in before)
+
+
 # What a command imports last is a module that never ends; it says that it was reached.
 _IMPORT = """
 import sys, time
@@ -108,12 +186,16 @@ sys.meta_path.insert(0, Stall())
 """
 
 
-@pytest.mark.parametrize("command", [*cli.COMMANDS, "cli"])
+@pytest.mark.parametrize("command", [*cli.COMMANDS, "cli", "heldout"])
 def test_an_interrupt_during_imports_is_one_line(tmp_path, command):
+  if command == "heldout":
+    program = [Path(sys.executable).with_name("heldout")]
+  else:
+    program = [sys.executable, "-m", f"beam_pipelines.{command.replace('-', '_')}"]
   (tmp_path / "sitecustomize.py").write_text(_IMPORT)
   path = os.pathsep.join([str(tmp_path), *sys.path])
   process = subprocess.Popen(
-    [sys.executable, "-m", f"beam_pipelines.{command.replace('-', '_')}", "train"],
+    [*program, "train"],
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
     env={**os.environ, "PYTHONPATH": path},
