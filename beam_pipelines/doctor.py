@@ -17,6 +17,7 @@ from beam_pipelines.launch.checkup import (
   find_credentials,
   find_devices,
   find_java,
+  find_names,
   find_versions,
   try_writing,
 )
@@ -66,6 +67,7 @@ def make_parser() -> Parser:
 
 def _look(args: argparse.Namespace, options: PipelineOptions) -> Iterator[Finding]:
   yield from find_versions()
+  yield find_names()
   yield find_devices()
   on_google = is_dataflow(options) or (args.output or "").startswith("gs://")
   yield find_credentials(needed=on_google)

@@ -124,9 +124,10 @@ def _title(explained: _Explained) -> str:
     if found.is_dense
     else f"the selected pairs, {found.pairs:,} of this example"
   )
+  order = ", the largest absolute influence first" if len(found.others) else ""
   return (
     f"{_WORDS[explained.side]} example {explained.example}, class {name}{own}; "
-    f"from {source}, at ratio {explained.ratio}"
+    f"from {source}, at ratio {explained.ratio}{order}"
   )
 
 
@@ -177,7 +178,10 @@ def _draw(explained: _Explained, output: Output) -> None:
   ]
   name = explained.class_name(explained.side, explained.example)
   shown = Shown(subject, f"{_WORDS[explained.side]} {explained.example}\n{name}")
-  title = f"influence at subset ratio {explained.ratio}, ± one standard error"
+  title = (
+    f"influence at subset ratio {explained.ratio} ± one standard error, "
+    "largest absolute value first"
+  )
   output.write(draw_explanation(title, shown, others, dataset.pixel_max))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 from files.errors import UsageError
@@ -27,9 +28,17 @@ def load_plugin(name: str) -> Any:
   except Exception as error:  # whatever the user's module raises
     first = str(error).partition("\n")[0]
     raise UsageError(
-      f"{name}: {module_name} cannot be imported ({type(error).__name__}: {first}): install its "
-      "package, or name its directory in PYTHONPATH, here and wherever workers run"
+      f"{name}: {module_name} cannot be imported ({type(error).__name__}: {first}): "
+      f"{_describe_found(module_name)}install its package, or name its directory in PYTHONPATH, "
+      "here and wherever workers run"
     ) from error
   if not hasattr(module, attribute):
     raise UsageError(f"{name}: the module {module_name} has no {attribute}")
   return getattr(module, attribute)
+
+
+def _describe_found(module_name: str) -> str:
+  """Says where the package of a module was found, if not the module: others may have its name."""
+  package = sys.modules.get(module_name.partition(".")[0])
+  places = [] if package is None or "." not in module_name else list(package.__path__)
+  return f"{package.__name__} is what lies in {places[0]}; " if package and places else ""

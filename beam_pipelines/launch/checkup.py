@@ -19,6 +19,7 @@ from apache_beam.options.pipeline_options import JobServerOptions, PipelineOptio
 from google.auth.exceptions import GoogleAuthError
 
 import files
+from beam_pipelines.launch.house import PACKAGES
 from files.errors import UsageError
 
 OK, ABSENT, FAILED = "ok", "-", "FAILED"
@@ -51,6 +52,21 @@ def find_versions() -> Iterator[Finding]:
   yield Finding(OK, "heldout", f"{heldout}, Python {platform.python_version()}")
   versions = [f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES]
   yield Finding(OK, "packages", ", ".join(versions))
+
+
+def find_names() -> Finding:
+  """Says whether another distribution has installed a package of a name of ours over ours."""
+  owners = importlib.metadata.packages_distributions()
+  shared = {name: set(owners.get(name, ())) - {"heldout"} for name in (*PACKAGES, "beam_pipelines")}
+  for name, others in shared.items():
+    if others:
+      return Finding(
+        FAILED,
+        "names",
+        f"{', '.join(sorted(others))} installs a package {name}, as Heldout does, over the same "
+        "files: give Heldout an environment of its own",
+      )
+  return Finding(OK, "names", f"nothing else installs {', '.join(shared)}")
 
 
 def find_devices() -> Finding:

@@ -75,3 +75,18 @@ def test_a_gpu_that_tensorflow_does_not_see(monkeypatch, tmp_path, capsys):
   if "GPUs that TensorFlow sees" in lines["devices"]:
     pytest.skip("TensorFlow sees a GPU here")
   assert "and a GPU that TensorFlow does not see: install heldout[gpu]" in lines["devices"]
+
+
+def test_another_distribution_that_installs_a_package_of_our_name(monkeypatch, tmp_path, capsys):
+  other = tmp_path / "other-1.0.dist-info"
+  other.mkdir()
+  (other / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+  (other / "top_level.txt").write_text("models\n")
+  assert _doctor(capsys)[1]["names"].startswith("ok      names         nothing else installs esti")
+  monkeypatch.syspath_prepend(tmp_path)
+  status, lines = _doctor(capsys)
+  assert status == 1
+  assert lines["names"] == (
+    "FAILED  names         other installs a package models, as Heldout does, over the same files: "
+    "give Heldout an environment of its own"
+  )

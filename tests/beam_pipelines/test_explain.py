@@ -68,7 +68,8 @@ def test_the_strongest_of_all_pairs_with_their_errors(directory, outcomes, side,
     influence, error = truth[int(row[0])]
     assert row[2:4] == [f"{influence:.3f}", f"{error:.3f}"]
   other = {"train": "test", "test": "training"}[side]
-  assert f"from the dense influence, {others} {other} examples, at ratio 0.7" in out
+  assert f"from the dense influence, {others} {other} examples, at ratio 0.7, the larg" in out
+  assert ", the largest absolute influence first\n" in out
   assert ("memorization" in out.splitlines()[0]) == (side == "train")
 
 
