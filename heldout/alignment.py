@@ -53,6 +53,10 @@ class Aligned:
   def __len__(self) -> int:
     return len(self.examples)
 
+  def __repr__(self) -> str:
+    columns = ", ".join(self.columns)
+    return f"<Aligned {len(self):,} examples, matched by {self.matched_by}: {columns}>"
+
   def __getitem__(self, column: str) -> np.ndarray:
     """Returns a column.
 

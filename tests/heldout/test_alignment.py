@@ -56,6 +56,7 @@ def test_scores_follow_the_images(scores, dataset):
       assert np.array_equal(aligned[column], expected[column][order], equal_nan=True), column
       assert aligned[column].dtype == expected[column].dtype
   assert aligned.ambiguous == ((NUM_TRAIN - 2, NUM_TRAIN - 1),)
+  assert repr(aligned).startswith(f"<Aligned {NUM_TRAIN} examples, matched by pixels: runs_in, ")
 
 
 def test_test_examples_too(scores, dataset):
