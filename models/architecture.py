@@ -5,6 +5,7 @@ import functools
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import NamedTuple
 
 import sonnet as snt
 import tensorflow as tf
@@ -48,7 +49,16 @@ class Architecture:
     Raises:
       ModelError: as `build` does.
     """
-    return _specs(self)
+    return _built(self).specs
+
+  @property
+  def convolves(self) -> bool:
+    """Whether the model has two-dimensional convolutions, told as `specs` are.
+
+    Raises:
+      ModelError: as `build` does.
+    """
+    return _built(self).convolves
 
   @property
   def parameters(self) -> int:
@@ -60,7 +70,15 @@ class Architecture:
     return sum(math.prod(spec.shape) for spec in self.specs.values())
 
 
+class _Built(NamedTuple):
+  specs: Mapping[str, VariableSpec]
+  convolves: bool
+
+
 @functools.cache
-def _specs(architecture: Architecture) -> Mapping[str, VariableSpec]:
-  _, variables = architecture.build()
-  return MappingProxyType({key: spec_of(variable) for key, variable in variables.items()})
+def _built(architecture: Architecture) -> _Built:
+  module, variables = architecture.build()
+  specs = {key: spec_of(variable) for key, variable in variables.items()}
+  return _Built(
+    MappingProxyType(specs), any(isinstance(part, snt.Conv2D) for part in module.submodules)
+  )

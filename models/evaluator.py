@@ -1,12 +1,12 @@
 """Which examples a checkpoint classifies correctly, for thousands of checkpoints in turn."""
 
+import functools
 import math
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import sonnet as snt
 import tensorflow as tf
 
 from models.architecture import Architecture
@@ -14,7 +14,7 @@ from models.forward import Forward
 from models.margins import margins as margins_of
 from models.precision import PRECISIONS
 from models.registry import ModelError
-from models.weights import Weights, assign
+from models.weights import Weights
 
 # Convolutions on a CPU are fastest while their activations stay near its caches.
 _PIXELS_PER_BATCH = {"CPU": 1 << 21, "CPU, convolutions": 1 << 17, "GPU": 1 << 22}
@@ -82,20 +82,17 @@ class Evaluator:
     # A constant divisor would become a product with its reciprocal, which rounds differently.
     self._pixel_max = tf.Variable(pixel_max, dtype=tf.float32, trainable=False)
     architecture = Architecture(model_name, num_classes, tuple(image_shape))
-    self._module, self._variables = architecture.build()
-    batch_size = batch_size or default_batch_size(self._module, tuple(image_shape))
+    batch_size = batch_size or default_batch_size(architecture)
     self._batches = math.ceil(len(images) / batch_size)
     self._batch_size = math.ceil(len(images) / self._batches)
     # The last batch is filled up with repeated examples, so that every batch has one shape.
     padded = self._batches * self._batch_size
     self._images = tf.constant(np.resize(images, (padded, *image_shape)))
     self._labels = tf.constant(np.resize(labels, padded))
-    self._forward = Forward(self._module, precision)
+    self._forward = Forward(architecture, self._batch_size, precision)
     self._margins = margins
-    with self._forward.tracing():
-      self._sweep = tf.function(
-        self._sweep_batches, jit_compile=xla, autograph=False
-      ).get_concrete_function()
+    sweep = tf.function(self._sweep_batches, jit_compile=xla, autograph=False)
+    self._sweep = sweep.get_concrete_function(self._forward.prepared_specs)
     self._lock = threading.Lock()
 
   def correct(self, weights: Weights) -> np.ndarray:
@@ -119,17 +116,17 @@ class Evaluator:
       CheckpointError: as for `correct`.
     """
     with self._lock:
-      assign(self._variables, weights)
-      correct, *margins = (values.numpy() for values in self._sweep())
+      prepared = self._forward.prepare(weights)
+      correct, *margins = (values.numpy() for values in self._sweep(prepared))
     return Predictions(correct, *(margins or [None]))
 
   def predict_all(self, checkpoints: Iterable[Weights]) -> Iterator[Predictions]:
     """Yields what `predict` returns for each of several checkpoints, when it is asked for."""
     yield from map(self.predict, checkpoints)
 
-  def _sweep_batches(self) -> list[tf.Tensor]:
+  def _sweep_batches(self, prepared: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     batches = tf.map_fn(
-      self._predict_batch,
+      functools.partial(self._predict_batch, self._forward.bound(prepared)),
       tf.range(self._batches) * self._batch_size,
       fn_output_signature=[tf.bool, tf.float32] if self._margins else [tf.bool],
       # Several batches at once would only compete for the same cores and memory.
@@ -137,10 +134,12 @@ class Evaluator:
     )
     return [tf.reshape(values, [-1])[: self._num_examples] for values in batches]
 
-  def _predict_batch(self, start: tf.Tensor) -> list[tf.Tensor]:
+  def _predict_batch(
+    self, forward: Callable[[tf.Tensor], tf.Tensor], start: tf.Tensor
+  ) -> list[tf.Tensor]:
     size = [self._batch_size, *self._images.shape[1:]]
     pixels = tf.slice(self._images, [start, 0, 0, 0], size)
-    logits = self._forward(tf.cast(pixels, tf.float32) / self._pixel_max)
+    logits = forward(tf.cast(pixels, tf.float32) / self._pixel_max)
     labels = tf.slice(self._labels, [start], [self._batch_size])
     correct = tf.argmax(logits, axis=1) == labels
     return [correct, margins_of(logits, labels)] if self._margins else [correct]
@@ -170,9 +169,10 @@ def _check_arguments(
     raise ModelError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
 
 
-def default_batch_size(module: snt.Module, image_shape: tuple[int, ...]) -> int:
-  """Returns how many images of (height, width, channels) to evaluate in one forward pass."""
+def default_batch_size(architecture: Architecture) -> int:
+  """Returns how many images to evaluate in one forward pass."""
   device = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
-  if device == "CPU" and any(isinstance(part, snt.Conv2D) for part in module.submodules):
+  if device == "CPU" and architecture.convolves:
     device = "CPU, convolutions"
-  return max(1, _PIXELS_PER_BATCH[device] // (image_shape[0] * image_shape[1]))
+  height, width, _ = architecture.image_shape
+  return max(1, _PIXELS_PER_BATCH[device] // (height * width))

@@ -12,7 +12,7 @@ from models.forward import Forward
 from models.margins import margins as margins_of
 from models.precision import PRECISIONS
 from models.registry import ModelError
-from models.weights import Weights, check_weights
+from models.weights import Weights
 
 # Of the device's memory, for weights: the rest is for activations, and for whoever else is there.
 _SHARE_OF_WEIGHTS = 4
@@ -79,18 +79,13 @@ class StreamEvaluator:
     self._batches = batches
     self._labels = labels
     self._margins = margins
-    module, self._variables = Architecture(model_name, num_classes, image_shape).build()
-    self._batch_size = batch_size or default_batch_size(module, image_shape)
-    self._forward = Forward(module, precision)
-    self._keys = tuple(self._variables)
+    architecture = Architecture(model_name, num_classes, image_shape)
+    self._batch_size = batch_size or default_batch_size(architecture)
+    self._forward = Forward(architecture, self._batch_size, precision)
     images = tf.TensorSpec((self._batch_size, *image_shape), tf.float32)
     of_batch = tf.TensorSpec((self._batch_size,), tf.int64)
-    weights = [
-      tf.TensorSpec(variable.shape, variable.dtype) for variable in self._variables.values()
-    ]
-    self._predict = tf.function(self._predict_batch, jit_compile=xla, autograph=False)
-    with self._forward.tracing():
-      self._predict = self._predict.get_concrete_function(images, of_batch, weights)
+    predict = tf.function(self._predict_batch, jit_compile=xla, autograph=False)
+    self._predict = predict.get_concrete_function(images, of_batch, self._forward.prepared_specs)
     self._lock = threading.Lock()
 
   def predict_all(self, checkpoints: Sequence[Weights]) -> list[Predictions]:
@@ -102,9 +97,7 @@ class StreamEvaluator:
     Raises:
       CheckpointError: if keys, shapes or dtypes of weights are not the architecture's.
     """
-    for weights in checkpoints:
-      check_weights(self._variables, weights)
-    resident = [[tf.constant(weights[key]) for key in self._keys] for weights in checkpoints]
+    resident = [self._forward.prepare(weights) for weights in checkpoints]
     size = (len(checkpoints), len(self._labels))
     correct = np.zeros(size, bool)
     margins = np.zeros(size, np.float32) if self._margins else None
@@ -115,7 +108,7 @@ class StreamEvaluator:
         arguments = (tf.constant(_filled(images, self._batch_size)),
                      tf.constant(_filled(labels, self._batch_size)))  # fmt: skip
         # All are started before the first is waited for.
-        predicted = [self._predict(*arguments, weights) for weights in resident]
+        predicted = [self._predict(*arguments, prepared) for prepared in resident]
         for i, values in enumerate(predicted):
           correct[i, positions] = values[0].numpy()[: len(positions)]
           if margins is not None:
@@ -129,12 +122,9 @@ class StreamEvaluator:
     ]
 
   def _predict_batch(
-    self, images: tf.Tensor, labels: tf.Tensor, weights: Sequence[tf.Tensor]
+    self, images: tf.Tensor, labels: tf.Tensor, prepared: Sequence[tf.Tensor]
   ) -> list[tf.Tensor]:
-    # A variable takes over the tensor that it is given: nothing is copied.
-    for variable, value in zip(self._variables.values(), weights, strict=True):
-      variable.assign(value)
-    logits = self._forward(images)
+    logits = self._forward.bound(prepared)(images)
     correct = tf.argmax(logits, axis=1) == labels
     return [correct, margins_of(logits, labels)] if self._margins else [correct]
 

@@ -12,7 +12,7 @@ IMAGES = load_digits().images[np.newaxis, :32, ..., np.newaxis].astype(np.float3
 
 
 def lone_model(model_name, precision):
-  return LoneModel(*Architecture(model_name, 10, (8, 8, 1)).build(), precision)
+  return LoneModel(*Architecture(model_name, 10, (8, 8, 1)).build(), (8, 8, 1), precision)
 
 
 # Between them: convolutions with TensorFlow's padding and Sonnet's, with and without a stride.

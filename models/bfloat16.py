@@ -1,0 +1,68 @@
+"""Sonnet's layers with matrix products and convolutions in bfloat16, variables as they are."""
+
+import sonnet as snt
+import tensorflow as tf
+
+
+def round_products(
+  module: snt.Module, image_shape: tuple[int, int, int], is_training: bool
+) -> tf.DType:
+  """Makes a module's layers compute products in bfloat16, in graphs that are traced from now on.
+
+  Statistics of normalisation stay float32. What a layer returns has the type of what it is given:
+  between the layers, too, bfloat16 halves what goes through memory.
+
+  Args:
+    module: has been called before, so that its variables exist; it is changed in place.
+    image_shape: (height, width, channels).
+    is_training: how it will be called.
+
+  Returns:
+    The type of images to call it with: bfloat16, or float32 if the network mixes what it is given
+    with float32 of its own, such as variables of a layer that is not Sonnet's.
+  """
+  for part in module.submodules:
+    # Sonnet's own mixed precision patches whole classes, also under modules that other threads run.
+    if type(part) in _BFLOAT16:
+      part.__class__ = _BFLOAT16[type(part)]
+  images = tf.TensorSpec((1, *image_shape), tf.bfloat16)
+  trial = tf.function(lambda images: module(images, is_training=is_training), autograph=False)
+  try:
+    trial.get_concrete_function(images)
+  except (TypeError, ValueError, tf.errors.InvalidArgumentError):
+    return tf.float32
+  return tf.bfloat16
+
+
+class _Bfloat16Linear(snt.Linear):
+  def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
+    outputs = tf.cast(tf.matmul(_bfloat16(inputs), _bfloat16(self.w)), inputs.dtype)
+    return outputs + tf.cast(self.b, inputs.dtype) if self.with_bias else outputs
+
+
+class _Bfloat16Conv2D(snt.Conv2D):
+  def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
+    padded, padding = inputs, self.conv_padding
+    if self.padding_func is snt.pad.same and self.stride in (1, (1, 1)):
+      padding = "SAME"  # which is the same there, and spares the gradients their border
+    elif self.padding_func:
+      padded = tf.pad(inputs, self._padding)
+    outputs = tf.nn.convolution(
+      _bfloat16(padded),
+      _bfloat16(self.w),
+      strides=self.stride,
+      padding=padding,
+      dilations=self.rate,
+      data_format=self.data_format,
+    )
+    outputs = tf.cast(outputs, inputs.dtype)
+    if not self.with_bias:
+      return outputs
+    return tf.nn.bias_add(outputs, tf.cast(self.b, inputs.dtype), self.data_format)
+
+
+_BFLOAT16 = {snt.Linear: _Bfloat16Linear, snt.Conv2D: _Bfloat16Conv2D}
+
+
+def _bfloat16(values: tf.Tensor | tf.Variable) -> tf.Tensor:
+  return tf.cast(values, tf.bfloat16)
