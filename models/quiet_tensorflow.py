@@ -1,4 +1,4 @@
-"""Imports TensorFlow without its start-up messages; every other module here comes after it."""
+"""Imports TensorFlow as jobs need it; every other module here comes after it."""
 
 import importlib
 import os
@@ -12,7 +12,11 @@ def import_quietly() -> None:
 
   What TensorFlow writes while its libraries load cannot be switched off by any setting of its own.
   Exceptions still arrive as exceptions.
+
+  On a GPU, it then takes memory as it needs it, unless `TF_FORCE_GPU_ALLOW_GROWTH` says otherwise:
+  by default the first process takes all, and a second one on the device fails.
   """
+  os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   kept = os.dup(_STDERR)
   try:

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import sonnet as snt
 import tensorflow as tf
 from sklearn.datasets import load_digits
 
@@ -38,6 +39,34 @@ def test_bfloat16_products_give_nearly_the_logits_and_gradients_of_float32(model
   for key, gradient in gradients["float32"].items():
     if key.endswith("/w"):
       assert 0 < distance(gradients["bfloat16"][key], gradient) < 0.5, key
+
+
+class Scaled(snt.Module):
+  """Mixes what it is given with a float32 variable of its own."""
+
+  def __init__(self, num_classes):
+    super().__init__()
+    self._conv, self._logits = snt.Conv2D(8, 3), snt.Linear(num_classes)
+    self._gain = tf.Variable(tf.ones(8))
+    self.seen = []
+
+  def __call__(self, images, is_training):
+    self.seen.append(images.dtype)
+    net = tf.nn.relu(self._conv(images) * self._gain)
+    return self._logits(tf.reduce_mean(net, axis=[1, 2]))
+
+
+def test_a_network_that_mixes_types_gets_float32_and_bfloat16_products():
+  name = f"{__name__}:Scaled"
+  module, variables = Architecture(name, 10, (8, 8, 1)).build()
+  models = [LoneModel(module, variables, (8, 8, 1), "bfloat16"), lone_model(name, "float32")]
+  weights = dict(draw_weights(RunSeed(0, 0.7, 0), models[0].read()[0]))
+  logits = []
+  for model in models:
+    model.assign([weights])
+    logits.append(model(tf.constant(IMAGES)))
+  assert module.seen[-1] == tf.float32
+  assert 0 < distance(*logits) < 0.05
 
 
 def distance(ours, theirs):
