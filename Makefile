@@ -128,6 +128,9 @@ lock: $(READY) ## resolve the dependencies anew for all supported Pythons
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate \
 	  --custom-compile-command 'make lock' requirements-bqemulator.in \
 	  --output-file requirements-bqemulator.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate \
+	  --custom-compile-command 'make lock' requirements-peers.in \
+	  --constraint requirements-dev.txt --output-file requirements-peers.txt
 
 clean: ## remove everything that can be made again
 	rm -rf .venv $(EMULATOR) $(ENGINES) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
