@@ -166,6 +166,14 @@ def test_a_bad_row_is_left_out_with_its_reason(tmp_path, outcomes, arrays, bad, 
   assert bits(read_experiment(tmp_path / "runs")) == bits(outcomes[:3] + outcomes[4:])
 
 
+def _claim_examples(paths):
+  """Makes the masks a file of hardly any bytes on the disk that has 120 GB of zeros."""
+  with paths["masks"].open("wb") as file:
+    described = {"descr": "|b1", "fortran_order": False, "shape": (RUNS, 6_000_000_000)}
+    np.lib.format.write_array_header_1_0(file, described)
+    file.truncate(file.tell() + RUNS * 6_000_000_000)
+
+
 def _resave(name, change):
   return lambda paths: np.save(paths[name], change(np.load(paths[name])))
 
@@ -237,6 +245,11 @@ BROKEN = {
   "Fortran": (_resave("masks", np.asfortranarray), "masks.npy is in Fortran order"),
   "one dimension": (_resave("masks", lambda array: array[0]), "masks.npy has 1 dimensions"),
   "no runs": (_resave("masks", lambda array: array[:0]), "masks.npy holds no runs"),
+  "no examples": (
+    _resave("masks", lambda array: array[:, :0]),
+    "masks.npy is of 0 examples a run: 1 to 268,435,456 can be imported",
+  ),
+  "a sparse file": (_claim_examples, "masks.npy is of 6,000,000,000 examples a run: 1 to 268,4"),
   "fewer runs": (_resave("correct", lambda array: array[1:]), "correct.npy has 19 rows and "),
   "transposed": (
     _resave("correct", lambda array: np.ascontiguousarray(array.T)),

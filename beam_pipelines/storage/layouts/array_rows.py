@@ -13,6 +13,7 @@ from beam_pipelines.storage.layouts.matrices import Matrix
 from beam_pipelines.storage.runs.packs import MarginKind
 from files.errors import UsageError
 
+_MOST_EXAMPLES = 1 << 28  # a run of more takes gigabytes, several times; a sparse file claims any
 _NOT_RECORDED = "{} has none"
 
 
@@ -173,6 +174,10 @@ def _check_shapes(given: Matrices, runs_first: bool) -> int:
     if name == "masks" and indices and matrix.dtype.kind not in "iu":
       raise UsageError(f"{matrix.path} is {matrix.dtype}: indices of examples are integers")
     rows, columns = matrix.shape
+    if not 0 < columns <= _MOST_EXAMPLES:
+      raise UsageError(
+        f"{matrix.path} is of {columns:,} examples a run: 1 to {_MOST_EXAMPLES:,} can be imported"
+      )
     if rows == columns and not runs_first and not (indices and name == "masks"):
       raise UsageError(
         f"{matrix.path} is {rows:,} × {columns:,}, and square matrices do not tell runs from "
