@@ -5,6 +5,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+from files.quiet_tensorflow import import_quietly
 from image_datasets.errors import DatasetError
 
 
@@ -107,6 +108,7 @@ def _feature(value: int | str | bytes) -> Any:
 
 @functools.cache
 def _messages() -> Any:
+  import_quietly()
   import tensorflow as tf  # takes seconds, which who reads no records is spared
 
   return tf.train

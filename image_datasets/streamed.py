@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import files
+from files.quiet_tensorflow import import_quietly
 from files.read_ahead import map_ahead
 from files.tfrecord import TFRecordError, read_record, read_records
 from image_datasets.doubts import find_label_doubts
@@ -92,6 +93,7 @@ class StreamedExamples:
     Raises:
       DatasetError: a file cannot be read, or an image cannot be decoded.
     """
+    import_quietly()
     import tensorflow as tf
 
     from image_datasets.decoding import decoded_batches
@@ -185,6 +187,7 @@ class StreamedExamples:
 
   def why_broken(self, example: int, content: bytes) -> str | None:
     """Returns what is wrong with a record: its index, its label or its image; None for nothing."""
+    import_quietly()
     import tensorflow as tf
 
     from image_datasets.decoding import decode_record

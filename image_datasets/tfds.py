@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import files
+from files.quiet_tensorflow import import_quietly
 from image_datasets.checks import checked_dataset
 from image_datasets.doubts import left_out
 from image_datasets.errors import DatasetError, explained
@@ -81,6 +82,7 @@ def load(argument: str, data_dir: str | None = None) -> Dataset:
 
 def _prepared_builder(spec: str, name: str, data_dir: str | None) -> Any:
   """Returns the builder of a data set whose files are in place, downloading them if need be."""
+  import_quietly()
   import tensorflow_datasets as tfds  # brings TensorFlow, which no other kind needs
 
   where = f"{spec} in {data_dir or 'the default directory of TFDS'}"

@@ -1,6 +1,6 @@
 """Sonnet architectures, checkpoint restore, the evaluator, and the subset trainer."""
 
-from models.quiet_tensorflow import import_quietly
+from files.quiet_tensorflow import import_quietly
 
 import_quietly()
 

@@ -21,6 +21,7 @@ from google.auth.exceptions import GoogleAuthError
 import files
 from beam_pipelines.launch.house import PACKAGES
 from files.errors import UsageError
+from files.quiet_tensorflow import import_quietly
 
 OK, ABSENT, FAILED = "ok", "-", "FAILED"
 
@@ -71,7 +72,7 @@ def find_names() -> Finding:
 
 def find_devices() -> Finding:
   """Says what TensorFlow computes on, and whether it overlooks a GPU."""
-  importlib.import_module("models")  # which imports TensorFlow quietly
+  import_quietly()
   import tensorflow as tf
 
   gpus = [device.name.rpartition("/")[2] for device in tf.config.list_physical_devices("GPU")]

@@ -1,5 +1,7 @@
 import csv
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -81,6 +83,14 @@ def test_every_example_carries_what_the_index_and_the_tree_say(source, tmp_path,
   assert "wrote 24 examples" in output
   assert "converted to RGB JPEG: 1 × CMYK JPEG, 1 × PNG, 1 × grey JPEG" in output
   assert "left out" not in output
+
+
+def test_the_terminal_shows_what_was_done_and_nothing_else(source, tmp_path):
+  command = [sys.executable, "-m", "beam_pipelines.cli", "build-tfrecords", "--split=train"]
+  command += [f"--images={source}/train", f"--output={tmp_path}", f"--index={source}/index.npz"]
+  done = subprocess.run(command, capture_output=True, text=True, check=True)
+  assert done.stderr == ""
+  assert "wrote 24 examples" in done.stdout
 
 
 def test_shards_are_the_same_whatever_works_on_them(source, tmp_path):
