@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from beam_pipelines import cli
 from tests.helpers import terminals
 
 HELDOUT = [sys.executable, "-m", "beam_pipelines.cli"]
@@ -76,3 +77,16 @@ def test_what_doctor_finds_is_in_its_color():
   assert session.written.count("\x1b[32mok\x1b[0m") == sum(
     line.startswith("ok  ") for line in session.lines
   )
+
+
+def test_the_verdict_of_verify_is_in_its_color(tmp_path):
+  flags = [f"--experiment={tmp_path}", "--dataset=digits", "--model=mlp_small"]
+  assert cli.main(["train", *flags, "--runs=0:2", "--epochs=1"]) == 0
+  session = terminals.run([*HELDOUT, "verify", *flags])
+  assert session.status == 0
+  assert "\x1b[32mverified\x1b[0m 2 runs: " in session.written
+  (tmp_path / "0.7" / "0" / "aux_arrays.npz").replace(tmp_path / "0.7" / "1" / "aux_arrays.npz")
+  (tmp_path / "0.7" / "1").replace(tmp_path / "0.7" / "2")  # whose outcomes are of another run now
+  session = terminals.run([*HELDOUT, "verify", *flags])
+  assert session.status == 1
+  assert "\x1b[31mverified\x1b[0m 1 runs: " in session.written
