@@ -127,14 +127,16 @@ def compare_evaluations(scratch: Path, model: str, images: int, checkpoints: int
   for name, spent in (("one pass", shared), ("a pass each", passes), ("plain", plainly)):
     print(f"  {name:<24}{spent.of(images * checkpoints)}", flush=True)
   decoding, _ = timed(lambda: [None for _ in all_batches(dataset, batch_size)])
-  batch = next(all_batches(dataset, batch_size))
-  held = make_evaluator(lambda _: [(np.arange(len(batch.examples)), batch.images)],
-                        labels[: len(batch.examples)])  # fmt: skip
+  batch = next(all_batches(dataset, batch_size)).images
+  starts = range(0, images - len(batch) + 1, len(batch))
+  held = make_evaluator(
+    lambda _: [(start + np.arange(len(batch)), batch) for start in starts],
+    labels[: len(starts) * len(batch)],
+  )
   forward, _ = timed(lambda: held.predict_all(weights))
   print(f"  {'decoding alone':<24}{decoding.of(images)}")
-  print(
-    f"  {'forward passes alone':<24}{forward.of(len(batch.examples) * checkpoints)}", flush=True
-  )
+  passed = len(starts) * len(batch) * checkpoints
+  print(f"  {'forward passes alone':<24}{forward.of(passed)}", flush=True)
 
 
 class Spent(NamedTuple):
