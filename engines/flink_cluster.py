@@ -54,6 +54,10 @@ appender.console.layout.pattern = %d %-5p %c{1} - %m%n
 # sooner meets it again, and keeps it for longer. Short, so that a restart need not wait long.
 _KEEP_SECONDS = 4
 _RESTART_SECONDS = 8
+
+# How old what Flink's REST interface says of a job may be; its own choice, 3 s, is longer than
+# most stages of a small job.
+_REFRESH_MILLISECONDS = 20
 _STOP_SECONDS = 15.0
 
 
@@ -170,6 +174,7 @@ class FlinkCluster:
       **self._common_configuration(),
       **restart,
       "rest.port": self._rest,
+      "web.refresh-interval": _REFRESH_MILLISECONDS,
       "rest.address": "127.0.0.1",
       "rest.bind-address": "127.0.0.1",
       "cluster.evenly-spread-out-slots": True,

@@ -10,10 +10,10 @@ def cluster(tmp_path_factory):
   yield from _running(tmp_path_factory.mktemp("flink"), restart_attempts=20)
 
 
-@pytest.fixture
-def brittle_cluster(tmp_path):
-  """A cluster that does not restart jobs."""
-  yield from _running(tmp_path / "flink", task_managers=1)
+@pytest.fixture(scope="session")
+def brittle_cluster(tmp_path_factory):
+  """A cluster of one task manager, which does not restart jobs."""
+  yield from _running(tmp_path_factory.mktemp("brittle"), task_managers=1)
 
 
 @pytest.fixture

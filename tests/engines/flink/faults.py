@@ -20,7 +20,7 @@ def wait_until(condition, process=None):
     if process is not None and process.poll() is not None:
       raise AssertionError(f"the command ended before: {process.communicate()[1]}")
     assert time.monotonic() < deadline, "it took too long"
-    time.sleep(0.05)
+    time.sleep(0.02)
 
 
 def job_of(cluster, process):
@@ -41,17 +41,32 @@ def stage_of(cluster, job, name):
   return f"/jobs/{job}/vertices/{next(stage['id'] for stage in stages if name in stage['name'])}"
 
 
-def began(cluster, stage):
-  """Whether a stage has begun."""
-  return any(part["status"] != "CREATED" for part in cluster.get(stage)["subtasks"])
+def kill_workers_during(cluster, process, stage, needed=lambda: True):
+  """Kills all workers of a cluster at a moment at which a stage of a job cannot do without them.
 
+  They stand still while it is decided whether this is such a moment. None of them may have only
+  started: Flink waits three minutes for the data of one killed then.
 
-def learners(cluster, before=()):
-  """Returns the workers that are at work with TensorFlow, besides those that were there before.
-
-  Those that only start are none: Flink waits three minutes for the data of one killed then.
+  Args:
+    cluster: where the job runs.
+    process: the command whose job it is.
+    stage: as `stage_of` names it.
+    needed: what must be true besides.
   """
-  return [pid for pid in set(cluster.workers()) - set(before) if _learns(pid)]
+
+  def killed():
+    workers = cluster.workers()
+    _signal(workers, signal.SIGSTOP)
+    hit = bool(workers) and all(map(_is_at_work, workers)) and runs(cluster, stage) and needed()
+    _signal(workers, signal.SIGKILL if hit else signal.SIGCONT)
+    return hit
+
+  wait_until(killed, process)
+
+
+def runs(cluster, stage):
+  """Whether a part of a stage runs."""
+  return any(part["status"] == "RUNNING" for part in cluster.get(stage)["subtasks"])
 
 
 def state(cluster, job):
@@ -61,13 +76,6 @@ def state(cluster, job):
 def failures(cluster, job):
   """Returns how often something of a job failed, which it may have survived."""
   return len(cluster.get(f"/jobs/{job}/exceptions")["exceptionHistory"]["entries"])
-
-
-def kill(pids):
-  assert pids
-  for pid in pids:
-    with contextlib.suppress(ProcessLookupError):
-      os.kill(pid, signal.SIGKILL)
 
 
 def trained(experiment):
@@ -81,12 +89,16 @@ def check_nothing_is_left(cluster, workers):
   assert [path.name for path in cluster.scratch.iterdir()] == []
 
 
-def _learns(pid):
+def _signal(pids, number):
+  for pid in pids:
+    with contextlib.suppress(ProcessLookupError):
+      os.kill(pid, number)
+
+
+def _is_at_work(pid):
   try:
-    process = psutil.Process(pid)
-    loaded = any("tensorflow" in entry.path for entry in process.memory_maps())
-    connections = {each.raddr for each in process.net_connections("tcp") if each.raddr}
-    return loaded and len(connections) >= _CHANNELS
+    connections = {each.raddr for each in psutil.Process(pid).net_connections("tcp") if each.raddr}
+    return len(connections) >= _CHANNELS
   except psutil.Error:
     return False
 

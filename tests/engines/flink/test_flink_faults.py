@@ -8,17 +8,16 @@ import psutil
 from tests.engines import jobs
 from tests.engines.flink import faults
 
-_ATTEMPTS = 3  # of hitting a stage that takes a second or two
-
-COMBINING = "Stack training rows"  # a stage of `score` between packing and kernels
+TRAINING = "Train chunk"
+EVALUATING = "{Read outcomes"
+COMBINING = "{Stack training rows"
 
 
 def test_workers_killed_in_training_are_replaced(cluster, reference, tmp_path):
   runs = tmp_path / "runs"
   process = jobs.start(jobs.train(runs, *cluster.flags))
   job = faults.job_of(cluster, process)
-  faults.wait_until(lambda: faults.trained(runs), process)
-  faults.kill(faults.learners(cluster))
+  kill_workers_in_training(cluster, process, job, runs, reference)
   _, errors, status = jobs.finish(process)
   assert status == 0, errors
   assert faults.failures(cluster, job)
@@ -26,32 +25,17 @@ def test_workers_killed_in_training_are_replaced(cluster, reference, tmp_path):
 
 
 def test_workers_killed_in_evaluating_are_replaced(cluster, reference, tmp_path):
-  before = cluster.workers()
   scores = tmp_path / "scores"
-  process = jobs.start(jobs.score_checkpoints(reference.runs, scores, *cluster.flags))
-  job = faults.job_of(cluster, process)
-  faults.wait_until(lambda: faults.learners(cluster, before), process)
-  faults.kill(faults.learners(cluster))
-  _, errors, status = jobs.finish(process)
-  assert status == 0, errors
-  assert faults.failures(cluster, job)
+  command = jobs.score_checkpoints(reference.runs, scores, *cluster.flags)
+  killed_and_restarted(cluster, command, EVALUATING)
   jobs.check_same_scores(scores, reference.checkpoint_scores)
 
 
 def test_workers_killed_in_combining_are_replaced(cluster, reference, tmp_path):
-  for attempt in range(_ATTEMPTS):
-    scores = tmp_path / f"scores-{attempt}"
-    process = jobs.start(jobs.score(reference.runs, scores, *reference.TABLES, *cluster.flags))
-    job = faults.job_of(cluster, process)
-    combining = faults.stage_of(cluster, job, COMBINING)
-    faults.wait_until(lambda where=combining: faults.began(cluster, where))
-    faults.kill(cluster.workers())
-    _, errors, status = jobs.finish(process)
-    assert status == 0, errors
-    jobs.check_same_scores(scores, reference.scores)
-    if faults.failures(cluster, job):
-      return
-  raise AssertionError("the job had always ended before its workers were killed")
+  scores = tmp_path / "scores"
+  command = jobs.score(reference.runs, scores, *reference.TABLES, *cluster.flags)
+  killed_and_restarted(cluster, command, COMBINING)
+  jobs.check_same_scores(scores, reference.scores)
 
 
 def test_without_a_restart_the_same_command_trains_the_rest(bare_cluster, reference, tmp_path):
@@ -59,24 +43,31 @@ def test_without_a_restart_the_same_command_trains_the_rest(bare_cluster, refere
   command = jobs.train(runs, *cluster.flags)
   process = jobs.start(command)
   job = faults.job_of(cluster, process)
-  faults.wait_until(lambda: faults.trained(runs), process)
-  _kill_and_fail(cluster, process, job, "train")
+  kill_workers_in_training(cluster, process, job, runs, reference)
+  check_failure(cluster, process, job, "train")
   complete = faults.trained(runs)
+  assert 0 < len(complete) < len(faults.trained(reference.runs))
   jobs.run(command)
   assert complete.items() <= faults.trained(runs).items()
   jobs.check_same_runs(runs, reference.runs)
 
 
-def test_without_a_restart_the_same_command_scores(brittle_cluster, reference, tmp_path):
+def test_without_a_restart_the_same_command_evaluates_again(brittle_cluster, reference, tmp_path):
   cluster, scores = brittle_cluster, tmp_path / "scores"
   command = jobs.score_checkpoints(reference.runs, scores, *cluster.flags)
-  process = jobs.start(command)
-  job = faults.job_of(cluster, process)
-  faults.wait_until(lambda: faults.learners(cluster), process)
-  _kill_and_fail(cluster, process, job, "score")
+  killed_and_failed(cluster, command, EVALUATING)
   assert not (scores / "manifest.json").exists()
   jobs.run(command)
   jobs.check_same_scores(scores, reference.checkpoint_scores)
+
+
+def test_without_a_restart_the_same_command_combines_again(brittle_cluster, reference, tmp_path):
+  cluster, scores = brittle_cluster, tmp_path / "scores"
+  command = jobs.score(reference.runs, scores, *reference.TABLES, *cluster.flags)
+  killed_and_failed(cluster, command, COMBINING)
+  assert not (scores / "manifest.json").exists()
+  jobs.run(command)
+  jobs.check_same_scores(scores, reference.scores)
 
 
 def test_the_work_of_a_killed_task_manager_goes_to_the_other(cluster, reference, tmp_path):
@@ -86,7 +77,7 @@ def test_the_work_of_a_killed_task_manager_goes_to_the_other(cluster, reference,
   faults.wait_until(lambda: faults.trained(runs), process)
   workers = cluster.workers()
   try:
-    faults.kill([cluster.processes["task manager 0"].pid])
+    os.kill(cluster.processes["task manager 0"].pid, signal.SIGKILL)
     _, errors, status = jobs.finish(process)
   finally:
     cluster.start_task_manager("task manager 0")
@@ -119,7 +110,7 @@ def test_scores_of_an_interrupted_command_are_whole_or_not_there(cluster, refere
   process = jobs.start(command)
   job = faults.job_of(cluster, process)
   combining = faults.stage_of(cluster, job, COMBINING)
-  faults.wait_until(lambda: faults.began(cluster, combining), process)
+  faults.wait_until(lambda: faults.runs(cluster, combining), process)
   os.killpg(process.pid, signal.SIGINT)  # as a terminal does
   _, errors, status = jobs.finish(process)
   assert status == 130, errors
@@ -139,9 +130,35 @@ def test_two_commands_at_once_train_each_run_once(cluster, reference, tmp_path):
   jobs.check_same_runs(tmp_path / "runs", reference.runs)
 
 
-def _kill_and_fail(cluster, process, job, name):
+def kill_workers_in_training(cluster, process, job, experiment, reference):
+  """Kills all workers while some runs are complete and some are not."""
+  runs = len(faults.trained(reference.runs))
+  training = faults.stage_of(cluster, job, TRAINING)
+  faults.kill_workers_during(
+    cluster, process, training, needed=lambda: 0 < len(faults.trained(experiment)) < runs
+  )
+
+
+def killed_and_restarted(cluster, command, stage):
+  """Runs a command, which all workers are killed in and which succeeds all the same."""
+  process = jobs.start(command)
+  job = faults.job_of(cluster, process)
+  faults.kill_workers_during(cluster, process, faults.stage_of(cluster, job, stage))
+  _, errors, status = jobs.finish(process)
+  assert status == 0, errors
+  assert faults.failures(cluster, job)
+
+
+def killed_and_failed(cluster, command, stage):
+  """Runs a command, which all workers are killed in and which therefore fails."""
+  process = jobs.start(command)
+  job = faults.job_of(cluster, process)
+  faults.kill_workers_during(cluster, process, faults.stage_of(cluster, job, stage))
+  check_failure(cluster, process, job, command[0])
+
+
+def check_failure(cluster, process, job, name):
   """The command says in one line that its workers were killed."""
-  faults.kill(faults.learners(cluster))
   _, errors, status = jobs.finish(process)
   assert status == 2, errors
   assert errors.startswith(f"heldout {name}: error: the job failed: ")
