@@ -99,7 +99,7 @@ class FlinkCluster:
     self._slots = slots
     self._network_mb = network_mb
     self._managed_mb = managed_mb
-    self._rest, self._rpc = _free_ports(2)
+    self._rest, self._rpc, self._jobs = _free_ports(3)
 
   @property
   def master(self) -> str:
@@ -108,12 +108,23 @@ class FlinkCluster:
 
   @property
   def flags(self) -> list[str]:
-    """What a `heldout` command needs to run here."""
+    """What a `heldout` command needs to run here, with a job server of its own."""
     return [
-      "--runner=FlinkRunner",
+      *self._common_flags,
       f"--flink_master={self.master}",
       f"--flink_job_server_jar={JOB_SERVER}",
       *(f"--job_server_jvm_properties={flag}" for flag in ("-Xmx256m", *_JVM)),
+    ]
+
+  @property
+  def served_flags(self) -> list[str]:
+    """What it needs to run here, with the job server that `start_job_server` has started."""
+    return [*self._common_flags, f"--job_endpoint=127.0.0.1:{self._jobs}"]
+
+  @property
+  def _common_flags(self) -> list[str]:
+    return [
+      "--runner=FlinkRunner",
       f"--parallelism={self._task_managers}",
       f"--environment_cache_millis={1000 * _KEEP_SECONDS}",
     ]
@@ -132,6 +143,29 @@ class FlinkCluster:
   def start_task_manager(self, name: str) -> None:
     """Starts one more, or one anew."""
     self._start_java(name, _TASK_MANAGER, self._task_manager_configuration())
+
+  def start_job_server(self) -> None:
+    """Starts a job server for `served_flags`, which spares each command one of its own."""
+    artifacts = self._directory / "artifacts"
+    self._start(
+      "job server",
+      [
+        *(
+          "java",
+          *_JVM,
+          "-Xmx512m",
+          f"-Djava.io.tmpdir={self._directory}",
+          "-jar",
+          str(JOB_SERVER),
+        ),
+        *("--flink-master", f"http://{self.master}", "--artifacts-dir", str(artifacts)),
+        *("--job-host", "127.0.0.1", "--job-port", str(self._jobs)),
+        *("--artifact-port", "0", "--expansion-port", "0"),
+      ],
+    )
+    deadline = time.monotonic() + _START_SECONDS
+    while not _listens(self._jobs):
+      self._wait_a_little(deadline, "the job server")
 
   def wait_for_task_managers(self, count: int) -> None:
     """Waits until the job manager knows so many."""
@@ -258,6 +292,12 @@ class FlinkCluster:
       gone = f"; ended: {', '.join(ended)}" if ended else ""
       raise RuntimeError(f"waited in vain for {what}{gone}; see the logs in {self._directory}")
     time.sleep(0.2)
+
+
+def _listens(port: int) -> bool:
+  with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+    return True
+  return False
 
 
 def _free_ports(count: int) -> list[int]:

@@ -26,6 +26,7 @@ def _running(directory, **kwargs):
   if not (DIRECTORY / "distribution" / ".ready").exists():
     pytest.skip("`make flink` gets Flink")
   with FlinkCluster(directory, **kwargs) as cluster:
+    cluster.start_job_server()
     yield cluster
     workers = cluster.workers()
   faults.check_nothing_is_left(cluster, workers)

@@ -8,4 +8,4 @@ from tests.engines.same_results import SameResults
 class TestFlink(SameResults):
   @pytest.fixture
   def flags(self, cluster):
-    return cluster.flags
+    return cluster.served_flags

@@ -15,7 +15,7 @@ COMBINING = "{Stack training rows"
 
 def test_workers_killed_in_training_are_replaced(cluster, reference, tmp_path):
   runs = tmp_path / "runs"
-  process = jobs.start(jobs.train(runs, *cluster.flags))
+  process = jobs.start(jobs.train(runs, *cluster.served_flags))
   job = faults.job_of(cluster, process)
   kill_workers_in_training(cluster, process, job, runs, reference)
   _, errors, status = jobs.finish(process)
@@ -26,21 +26,21 @@ def test_workers_killed_in_training_are_replaced(cluster, reference, tmp_path):
 
 def test_workers_killed_in_evaluating_are_replaced(cluster, reference, tmp_path):
   scores = tmp_path / "scores"
-  command = jobs.score_checkpoints(reference.runs, scores, *cluster.flags)
+  command = jobs.score_checkpoints(reference.runs, scores, *cluster.served_flags)
   killed_and_restarted(cluster, command, EVALUATING)
   jobs.check_same_scores(scores, reference.checkpoint_scores)
 
 
 def test_workers_killed_in_combining_are_replaced(cluster, reference, tmp_path):
   scores = tmp_path / "scores"
-  command = jobs.score(reference.runs, scores, *reference.TABLES, *cluster.flags)
+  command = jobs.score(reference.runs, scores, *reference.TABLES, *cluster.served_flags)
   killed_and_restarted(cluster, command, COMBINING)
   jobs.check_same_scores(scores, reference.scores)
 
 
 def test_without_a_restart_the_same_command_trains_the_rest(bare_cluster, reference, tmp_path):
   cluster, runs = bare_cluster, tmp_path / "runs"
-  command = jobs.train(runs, *cluster.flags)
+  command = jobs.train(runs, *cluster.served_flags)
   process = jobs.start(command)
   job = faults.job_of(cluster, process)
   kill_workers_in_training(cluster, process, job, runs, reference)
@@ -54,7 +54,7 @@ def test_without_a_restart_the_same_command_trains_the_rest(bare_cluster, refere
 
 def test_without_a_restart_the_same_command_evaluates_again(brittle_cluster, reference, tmp_path):
   cluster, scores = brittle_cluster, tmp_path / "scores"
-  command = jobs.score_checkpoints(reference.runs, scores, *cluster.flags)
+  command = jobs.score_checkpoints(reference.runs, scores, *cluster.served_flags)
   killed_and_failed(cluster, command, EVALUATING)
   assert not (scores / "manifest.json").exists()
   jobs.run(command)
@@ -63,7 +63,7 @@ def test_without_a_restart_the_same_command_evaluates_again(brittle_cluster, ref
 
 def test_without_a_restart_the_same_command_combines_again(brittle_cluster, reference, tmp_path):
   cluster, scores = brittle_cluster, tmp_path / "scores"
-  command = jobs.score(reference.runs, scores, *reference.TABLES, *cluster.flags)
+  command = jobs.score(reference.runs, scores, *reference.TABLES, *cluster.served_flags)
   killed_and_failed(cluster, command, COMBINING)
   assert not (scores / "manifest.json").exists()
   jobs.run(command)
@@ -72,7 +72,7 @@ def test_without_a_restart_the_same_command_combines_again(brittle_cluster, refe
 
 def test_the_work_of_a_killed_task_manager_goes_to_the_other(cluster, reference, tmp_path):
   runs = tmp_path / "runs"
-  process = jobs.start(jobs.train(runs, *cluster.flags))
+  process = jobs.start(jobs.train(runs, *cluster.served_flags))
   job = faults.job_of(cluster, process)
   faults.wait_until(lambda: faults.trained(runs), process)
   workers = cluster.workers()
@@ -122,7 +122,7 @@ def test_scores_of_an_interrupted_command_are_whole_or_not_there(cluster, refere
 
 
 def test_two_commands_at_once_train_each_run_once(cluster, reference, tmp_path):
-  command = jobs.train(tmp_path / "runs", *cluster.flags)
+  command = jobs.train(tmp_path / "runs", *cluster.served_flags)
   processes = [jobs.start(command), jobs.start(command)]
   for process in processes:
     _, errors, status = jobs.finish(process)
