@@ -39,9 +39,10 @@ NETWORKS = ("small_inception", "cifar_resnet18")
 SHAPE = (32, 32, 3)
 NUM_CLASSES = 10
 RUN = RunSeed(seed=0, subset_ratio=1.0, run=0)
+LEARNING_RATE = 0.003
 PEERS_BATCH = 64  # in evaluation, the fastest of 64, 128 and 256; ours chooses by itself
 LARGEST_MARGIN_ERROR = {"float32": 1e-3, "bfloat16": 1.0}
-LEAST_AGREEMENT = {"float32": 0.998, "bfloat16": 0.95}
+LEAST_AGREEMENT = {"float32": 0.998, "bfloat16": 0.9}  # barely trained, logits are close
 LARGEST_LOSS_ERROR = {"float32": 0.02, "bfloat16": 0.1}
 
 
@@ -93,7 +94,7 @@ class Ours:
     self._weights = weights
     options = {"num_classes": NUM_CLASSES, "pixel_max": 255.0}
     self._evaluator = Evaluator(network, *examples, **options, precision=precision, margins=True)
-    hyper_parameters = HyperParameters(epochs=1, learning_rate=0.02, precision=precision)
+    hyper_parameters = HyperParameters(epochs=1, learning_rate=LEARNING_RATE, precision=precision)
     self._trainer = Trainer(
       network, *examples, **options, hyper_parameters=hyper_parameters, seed=RUN.seed
     )
@@ -119,7 +120,7 @@ class Plain:
     self._bfloat16 = precision == "bfloat16"
     self._module, self._variables = Architecture(network, NUM_CLASSES, SHAPE).build()
     self._initial = initial_weights(self._variables)
-    self._optimizer = snt.optimizers.Momentum(0.02, 0.9)
+    self._optimizer = snt.optimizers.Momentum(LEARNING_RATE, 0.9)
     self._logits = tf.function(lambda images: self._call(images, is_training=False))
     self._step = tf.function(self._take_step)
 
@@ -178,6 +179,7 @@ def torch_way(network: str, precision: str, examples: Examples, weights: Weights
     weights,
     initial_weights(variables),
     list(batches(len(examples.images))),
+    LEARNING_RATE,
     PEERS_BATCH,
   )
 

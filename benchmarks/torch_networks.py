@@ -39,6 +39,7 @@ class TorchWay:
     weights: what to evaluate, by our checkpoints' keys.
     initial: what to train from.
     batches: the examples of each step.
+    learning_rate: of momentum SGD, momentum 0.9.
     evaluated_at_a_time: images.
   """
 
@@ -51,6 +52,7 @@ class TorchWay:
     weights: Weights,
     initial: Weights,
     batches: Sequence[np.ndarray],
+    learning_rate: float,
     evaluated_at_a_time: int,
   ):
     self._bfloat16 = bfloat16
@@ -61,6 +63,7 @@ class TorchWay:
     self._images = torch.tensor(seen.transpose(0, 3, 1, 2).copy())
     self._labels = torch.tensor(labels)
     self._batches = [torch.tensor(batch) for batch in batches]
+    self._learning_rate = learning_rate
     self._at_a_time = evaluated_at_a_time
     self._network = _NETWORKS[network](images.shape[-1], 10).to(memory_format=torch.channels_last)
     self._weights, self._initial = self._state(weights), self._state(initial)
@@ -81,7 +84,7 @@ class TorchWay:
     """Trains for an epoch; returns the mean loss."""
     self._network.load_state_dict(self._initial)
     self._network.train()
-    optimizer = torch.optim.SGD(self._network.parameters(), lr=0.02, momentum=0.9)
+    optimizer = torch.optim.SGD(self._network.parameters(), lr=self._learning_rate, momentum=0.9)
     losses = 0.0
     for batch in self._batches:
       with self._autocast():

@@ -10,6 +10,7 @@ from beam_pipelines import cli, verify
 from beam_pipelines.storage.runs.experiment import Skipped
 from beam_pipelines.storage.runs.run_place import RunKey
 from beam_pipelines.transforms.match_outcomes import MatchOutcomes, RunMatches
+from models.precision import PRECISIONS
 from tests.helpers.checkpoints import write_broken_digits_runs, write_digits_experiment
 from tests.helpers.outcomes import make_outcomes, write_experiment
 
@@ -108,6 +109,18 @@ def test_tolerance_is_the_share_of_a_run_that_may_differ(experiment, tolerance, 
   _flip(experiment, 1, "removed", 1)
   assert _verify(experiment, f"--tolerance={tolerance}") == status
   assert f"1 of 5 runs differ, {status} by more than" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("flipped", "status"), [(10, 0), (40, 1)])
+def test_lower_precision_has_a_larger_tolerance(experiment, flipped, status, capsys):
+  _flip(experiment, 2, "train", flipped)  # of 1,797: 0.56% and 2.2%
+  assert _verify(experiment, "--precision=bfloat16") == status
+  assert f" {status} by more than 1.0000%:" in capsys.readouterr().out
+  assert _verify(experiment, "--precision=bfloat16", "--tolerance=0.1%") == 1
+
+
+def test_every_precision_has_a_tolerance():
+  assert set(verify._TOLERANCES) == set(PRECISIONS)
 
 
 def test_broken_runs_are_listed_and_do_not_disturb(experiment, written, capsys):
