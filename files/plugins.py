@@ -25,16 +25,21 @@ def load_plugin(name: str) -> Any:
   module_name, _, attribute = name.partition(":")
   try:
     module = importlib.import_module(module_name)
-  except Exception as error:  # whatever the user's module raises
-    first = str(error).partition("\n")[0]
+  except (Exception, SystemExit) as error:  # whatever the user's module raises
     raise UsageError(
-      f"{name}: {module_name} cannot be imported ({type(error).__name__}: {first}): "
+      f"{name}: {module_name} cannot be imported ({describe_error(error)}): "
       f"{_describe_found(module_name)}install its package, or name its directory in PYTHONPATH, "
       "here and wherever workers run"
     ) from error
   if not hasattr(module, attribute):
     raise UsageError(f"{name}: the module {module_name} has no {attribute}")
   return getattr(module, attribute)
+
+
+def describe_error(error: BaseException) -> str:
+  """Returns the kind of an error that a user's code has raised, and its first line."""
+  first = str(error).strip().partition("\n")[0]
+  return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
 def _describe_found(module_name: str) -> str:

@@ -88,8 +88,7 @@ class Scores:
         f"there is no table {name!r}: choose one of {', '.join(get_args(TableName))}"
       )
     with directory.open_scores(self.path) as opened:
-      if opened.manifest.job != self.manifest.job:
-        raise UsageError(f"{self.path}: other scores were published since: read them again")
+      self._check_current(opened.manifest)
       rows = opened.table(name)
     if subset_ratio is None:
       return rows
@@ -134,9 +133,15 @@ class Scores:
       subset_ratio: of the runs; by default the main one.
 
     Raises:
-      UsageError: it was not asked for when these scores were made; when sliced: it is damaged.
+      UsageError: it was not asked for when these scores were made, or other scores were published
+        since the manifest was read; when sliced: it is damaged.
     """
+    self._check_current(read_manifest(self.path))
     return read_dense(self.path, columns.choose_ratio(self.path, subset_ratio))
+
+  def _check_current(self, manifest: Manifest) -> None:
+    if manifest.job != self.manifest.job:
+      raise UsageError(f"{self.path}: other scores were published since: read them again")
 
 
 def read_scores(path: str | os.PathLike[str]) -> Scores:

@@ -60,8 +60,8 @@ def checked_dataset(
     num_classes = 1 + max(int(split.labels.max()) for split in (train_split, test_split))
   if not 1 <= num_classes <= _MOST_CLASSES:
     raise DatasetError(f"{spec}: {num_classes} classes: give 1 to {_MOST_CLASSES:,}")
-  _check_labels(f"{spec}: train", train_split.labels, num_classes)
-  _check_labels(f"{spec}: test", test_split.labels, num_classes)
+  check_labels(f"{spec}: train", train_split.labels, num_classes)
+  check_labels(f"{spec}: test", test_split.labels, num_classes)
   if not (math.isfinite(pixel_max) and pixel_max > 0):
     raise DatasetError(f"{spec}: the pixel value that means 1 is {pixel_max}: give a positive one")
   names = tuple(class_names) if class_names is not None else tuple(map(str, range(num_classes)))
@@ -199,7 +199,7 @@ def _is_one_hot(labels: np.ndarray) -> bool:
   return bool(np.all((labels == 0) | (labels == 1)) and np.all(labels.sum(axis=1) == 1))
 
 
-def _check_labels(where: str, labels: np.ndarray, num_classes: int) -> None:
+def check_labels(where: str, labels: np.ndarray, num_classes: int) -> None:
   """Raises `DatasetError` naming the first label outside 0 … num_classes - 1."""
   outside = np.flatnonzero((labels < 0) | (labels >= num_classes))
   if len(outside):

@@ -32,7 +32,7 @@ def explained(what: str, advice: str) -> Iterator[None]:
   """
   try:
     yield
-  except DatasetError:
+  except (DatasetError, MemoryError):
     raise
   except Exception as error:
     raise DatasetError(f"{what}: {first_line(error)}; {advice}") from error

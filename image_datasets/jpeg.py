@@ -52,7 +52,7 @@ def as_rgb_jpeg(content: bytes, *, judged: bool = False) -> EncodedImage:
       warnings.simplefilter("error", Image.DecompressionBombWarning)
       with Image.open(io.BytesIO(content)) as image:
         return _encode(image, content, judged)
-  except CorruptImageError:
+  except (CorruptImageError, MemoryError):
     raise
   except Exception as error:  # decoders raise errors of many kinds
     reason = str(error).partition("\n")[0] or type(error).__name__

@@ -65,7 +65,7 @@ def read_pickle(content: bytes) -> Any:
   """
   try:
     return _Machine().run(content)
-  except PickleError:
+  except (PickleError, MemoryError):
     raise
   except Exception as error:  # of instructions that do not fit together: of any kind
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -8,9 +8,12 @@ import importlib.util
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from files.errors import UsageError
 from files.plugins import is_plugin, load_plugin
 from image_datasets import cifar, digits, idx, npz, tfds, tfrecord
+from image_datasets.checks import check_labels
 from image_datasets.errors import DatasetError, explained
 from image_datasets.interface import Dataset
 
@@ -117,10 +120,11 @@ def _is_installed(module: str) -> bool:
 
 
 def _load_plugin(spec: str, find: Callable[[], Any], argument: str) -> Dataset:
-  try:
-    load = find()
-  except UsageError as error:
-    raise DatasetError(f"data set {error}") from error
+  with explained(f"data set {spec}", "install the package that offers it anew"):
+    try:
+      load = find()
+    except UsageError as error:
+      raise DatasetError(f"data set {error}") from error
   with explained(f"data set {spec}", "correct the function that loads it"):
     dataset = load(argument) if argument else load()
   if not isinstance(dataset, Dataset):
@@ -128,7 +132,22 @@ def _load_plugin(spec: str, find: Callable[[], Any], argument: str) -> Dataset:
       f"data set {spec}: what loads it returns a {type(dataset).__name__}: return what "
       "heldout.checked_dataset makes"
     )
+  _check_splits(spec, dataset)
   return dataset
+
+
+def _check_splits(spec: str, dataset: Dataset) -> None:
+  """Makes sure that a data set whose class is the user's own does not contradict itself."""
+  for name, split in (("train", dataset.train), ("test", dataset.test)):
+    labels = split.labels
+    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or labels.ndim != 1:
+      raise DatasetError(f"data set {spec}: {name} labels are no array of integers of shape [n]")
+    if len(split) != len(labels):
+      raise DatasetError(
+        f"data set {spec}: {name} has {len(split):,} examples but {len(labels):,} labels: give "
+        "one each"
+      )
+    check_labels(f"data set {spec}: {name}", labels, dataset.num_classes)
 
 
 def dataset_path(spec: str, data_dir: str | None = None) -> str | None:

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import sonnet as snt
 import tensorflow as tf
 
-from models.registry import build_model
+from files.plugins import describe_error, is_plugin
+from models.registry import ModelError, build_model
 from models.weights import VariableSpec, spec_of, variables_by_key
 
 
@@ -36,11 +37,39 @@ class Architecture:
     """Builds a fresh module, creates its variables, and returns both, these by checkpoint key.
 
     Raises:
-      ModelError: if the name is unknown or `num_classes` is below 2.
+      ModelError: if the name is unknown, `num_classes` is below 2, or a module of somebody's own
+        makes no such logits of images.
     """
     module = build_model(self.name, self.num_classes)
-    module(tf.zeros((1, *self.image_shape)), is_training=False)
+    if is_plugin(self.name):
+      self._check_call(module)
+    else:
+      module(tf.zeros((1, *self.image_shape)), is_training=False)
     return module, variables_by_key(module)
+
+  def _check_call(self, module: snt.Module) -> None:
+    """Calls a user's module for the first time, and makes sure of what comes of it."""
+    images = tf.zeros((2, *self.image_shape))  # of one, logits might be those of no example
+    try:
+      logits = module(images, is_training=False)
+    except Exception as error:  # whatever the user's code raises
+      raise ModelError(
+        f"model {self.name} fails on images of shape {tuple(images.shape)} "
+        f"({describe_error(error)}): it must take images and is_training"
+      ) from error
+    expected = tf.TensorSpec((len(images), self.num_classes), tf.float32)
+    if not tf.is_tensor(logits) or not expected.is_compatible_with(logits):
+      found = (
+        f"{logits.dtype.name} of shape {tuple(logits.shape)}"
+        if tf.is_tensor(logits)
+        else f"a {type(logits).__name__}"
+      )
+      raise ModelError(
+        f"model {self.name} makes {found} of {len(images)} images: it must make logits, float32 of "
+        f"shape {tuple(expected.shape)}"
+      )
+    if not variables_by_key(module):
+      raise ModelError(f"model {self.name} has no variables: there is nothing to train")
 
   @property
   def specs(self) -> Mapping[str, VariableSpec]:

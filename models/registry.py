@@ -6,7 +6,7 @@ from collections.abc import Callable
 import sonnet as snt
 
 from files.errors import UsageError
-from files.plugins import is_plugin, load_plugin
+from files.plugins import describe_error, is_plugin, load_plugin
 from models.cifar_resnet import cifar_resnet18, cifar_resnet50
 from models.mlp import MLP
 from models.small_inception import SmallInception
@@ -70,6 +70,10 @@ def _build_plugin(name: str, num_classes: int) -> snt.Module:
     module = build(num_classes)
   except TypeError as error:
     raise ModelError(f"model {name}: it must take the number of classes ({error})") from error
+  except Exception as error:  # whatever the user's code raises
+    raise ModelError(
+      f"model {name} cannot be made for {num_classes} classes ({describe_error(error)}): correct it"
+    ) from error
   if not isinstance(module, snt.Module):
     raise ModelError(f"model {name} makes a {type(module).__name__}: make a Sonnet module")
   return module

@@ -158,6 +158,8 @@ def _fail(command: str, error: Exception) -> int:
     message = str(error)
   elif isinstance(error, OSError):
     message = describe_file_error(error)
+  elif isinstance(error, MemoryError):
+    message = "memory is short: end other programs, or use a machine with more; no file is at fault"
   else:
     message = f"{_describe_failure(error)}; --verbose shows all that is known"
   error_word = terminal.paint("error:", terminal.BAD, sys.stderr)

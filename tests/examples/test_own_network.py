@@ -62,6 +62,167 @@ def test_what_is_no_plugin_is_one_line(tmp_path, flags, message, capsys):
   assert error.count("\n") == 1
 
 
+_NETWORKS = """
+import numpy as np
+import sonnet as snt
+import tensorflow as tf
+
+class Network(snt.Module):
+  def __init__(self, num_classes):
+    super().__init__()
+    self._logits = snt.Linear(num_classes)
+
+  def __call__(self, images, is_training):
+    return self._logits(snt.flatten(images))
+
+class Fails(Network):
+  def __init__(self, num_classes):
+    raise RuntimeError("no such\\nlayer")
+
+class FailsCalled(Network):
+  def __call__(self, images, is_training):
+    raise RuntimeError("not yet")
+
+class TakesOne(Network):
+  def __call__(self, images):
+    return super().__call__(images, True)
+
+class More(Network):
+  def __init__(self, num_classes):
+    super().__init__(num_classes + 1)
+
+class Some(Network):
+  def __call__(self, images, is_training):
+    return super().__call__(images, is_training)[::2]
+
+class Wide(Network):
+  def __call__(self, images, is_training):
+    return tf.cast(super().__call__(images, is_training), tf.float64)
+
+class Named(Network):
+  def __call__(self, images, is_training):
+    return {"logits": super().__call__(images, is_training)}
+
+class Fixed(snt.Module):
+  def __init__(self, num_classes):
+    super().__init__()
+    self.num_classes = num_classes
+
+  def __call__(self, images, is_training):
+    return tf.zeros((len(images), self.num_classes))
+"""
+
+
+@pytest.fixture
+def faulty(tmp_path, monkeypatch):
+  """A directory of modules with networks and data sets of which nothing can come."""
+  modules = tmp_path / "modules"
+  modules.mkdir()
+  (modules / "nets.py").write_text(_NETWORKS)
+  (modules / "raises.py").write_text("raise RuntimeError('not\\nhere')")
+  (modules / "leaves.py").write_text("raise SystemExit('bye')")
+  (modules / "needs.py").write_text("import no_such_module")
+  (modules / "sets.py").write_text(_DATASETS)
+  monkeypatch.syspath_prepend(str(modules))
+  yield modules
+  for path in modules.glob("*.py"):
+    sys.modules.pop(path.stem, None)
+
+
+@pytest.mark.usefixtures("faulty")
+@pytest.mark.parametrize(
+  ("name", "message"),
+  [
+    ("raises:Network", "raises:Network: raises cannot be imported (RuntimeError: not): "),
+    ("leaves:Network", "leaves:Network: leaves cannot be imported (SystemExit: bye): "),
+    ("needs:Network", "cannot be imported (ModuleNotFoundError: No module named 'no_such_mod"),
+    ("nets:Fails", "nets:Fails cannot be made for 10 classes (RuntimeError: no such): correct it"),
+    ("nets:FailsCalled", "fails on images of shape (2, 8, 8, 1) (RuntimeError: not yet): it must"),
+    ("nets:TakesOne", "is_training'): it must take images and is_training"),
+    ("nets:More", "makes float32 of shape (2, 11) of 2 images: it must make logits, float32 of sh"),
+    ("nets:Some", "makes float32 of shape (1, 10) of 2 images"),
+    ("nets:Wide", "makes float64 of shape (2, 10) of 2 images"),
+    ("nets:Named", "makes a dict of 2 images"),
+    ("nets:Fixed", "has no variables: there is nothing to train"),
+  ],
+)  # fmt: skip
+def test_a_network_that_is_none_is_one_line(tmp_path, name, message, capsys):
+  flags = [f"--experiment={tmp_path}/runs", "--runs=0:2", "--dataset=digits", f"--model={name}"]
+  assert cli.main(["train", *flags]) == 2
+  error = capsys.readouterr().err
+  assert error.startswith(f"heldout train: error: model {name}")
+  assert message in error
+  assert error.count("\n") == 1
+  assert not (tmp_path / "runs").exists()
+
+
+_DATASETS = """
+import dataclasses
+import numpy as np
+import heldout
+
+images, labels = np.zeros((9, 4, 4), np.uint8), np.arange(9) % 3
+
+def fails():
+  raise RuntimeError("no such\\nplace")
+
+def needs():
+  import no_such_module
+
+def yields():
+  yield images
+
+def lists():
+  return heldout.checked_dataset("x", train=([[1]], [0]), test=([[1]], [0]))
+
+def beyond():
+  split = images, labels
+  return heldout.checked_dataset("x", train=split, test=split, num_classes=2)
+
+def _changed(**changes):
+  split = images, labels
+  sound = heldout.checked_dataset("x", train=split, test=split)
+  return dataclasses.replace(sound, **changes)
+
+class Longer:
+  def __init__(self, split):
+    self._split = split
+  def __len__(self):
+    return 10
+  def __getattr__(self, name):
+    return getattr(self._split, name)
+
+def longer():
+  return _changed(train=Longer(_changed().train))
+
+def fewer_classes():
+  return _changed(num_classes=2)
+"""
+
+
+@pytest.mark.usefixtures("faulty")
+@pytest.mark.parametrize(
+  ("name", "message"),
+  [
+    ("raises:load", "raises:load: raises cannot be imported (RuntimeError: not): "),
+    ("leaves:load", "leaves:load: leaves cannot be imported (SystemExit: bye): "),
+    ("sets:fails", "sets:fails: no such; correct the function that loads it"),
+    ("sets:needs", "sets:needs: No module named 'no_such_module'; correct the function"),
+    ("sets:yields", "sets:yields: what loads it returns a generator: return what"),
+    ("sets:lists", "sets:lists: 'list' object has no attribute"),
+    ("sets:beyond", "x: train label 2 of example 2 is outside 0..1"),
+    ("sets:longer", "data set sets:longer: train has 10 examples but 9 labels: give one each"),
+    ("sets:fewer_classes", "sets:fewer_classes: train label 2 of example 2 is outside 0..1"),
+  ],
+)
+def test_a_data_set_that_is_none_is_one_line(tmp_path, name, message, capsys):
+  assert cli.main(["train", f"--experiment={tmp_path}/x", "--runs=0:2", f"--dataset={name}"]) == 2
+  error = capsys.readouterr().err
+  assert error.startswith("heldout train: error: ")
+  assert message in error
+  assert error.count("\n") == 1
+
+
 def test_an_installed_package_offers_data_sets_by_entry_point(tmp_path, monkeypatch):
   info = tmp_path / "birds-1.0.dist-info"
   info.mkdir()

@@ -87,7 +87,12 @@ def test_what_is_not_there_is_said_in_one_line(scores, call, message):
 
 def test_scores_that_were_replaced_are_not_mixed(tmp_path):
   write_experiment(tmp_path / "runs", make_outcomes(0.5, range(4)))
-  before = heldout.score(tmp_path / "runs", tmp_path / "scores")
-  heldout.score(tmp_path / "runs", tmp_path / "scores")
-  with pytest.raises(heldout.UsageError, match="other scores were published since: read them agai"):
-    before.table("runs")
+  before = heldout.score(tmp_path / "runs", tmp_path / "scores", dense=True)
+  opened = before.dense()
+  write_experiment(tmp_path / "runs", make_outcomes(0.5, range(4, 8), seed=1))
+  heldout.score(tmp_path / "runs", tmp_path / "scores", dense=True)
+  for read in (lambda: before.table("runs"), before.dense):
+    with pytest.raises(heldout.UsageError, match="other scores were published since: read them ag"):
+      read()
+  with pytest.raises(heldout.UsageError, match=r"c/0/0 is not the file that manifest\.json names"):
+    opened[:]

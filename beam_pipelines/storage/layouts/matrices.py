@@ -118,6 +118,8 @@ def _read_torch(path: str, name: str) -> np.ndarray:
   try:
     # Never by unpickling: a pickle may do anything.
     loaded = torch.load(content, map_location="cpu", weights_only=True)
+  except MemoryError:
+    raise
   except Exception as error:  # of a dozen kinds; they advise to unpickle it after all
     raise UsageError(
       f"{path} is damaged or holds more than tensors, which is not unpickled: save the tensor "

@@ -146,6 +146,8 @@ def _read_groups(packed: PackedRuns, columns: Sequence[str]) -> Iterator[pa.Tabl
     )
   try:
     yield from read_groups(content, _SCHEMA.equals, part.rows, columns)
+  except MemoryError:
+    raise
   except Exception as error:  # Parquet's reader and its codecs raise a dozen kinds
     reason = str(error).strip().partition("\n")[0].rstrip(".")[:200] or type(error).__name__
     raise PartError(f"{name} is damaged ({reason}): import again") from error

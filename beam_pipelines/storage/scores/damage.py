@@ -13,7 +13,8 @@ def explained_damage(path: str, *, passing: tuple[type[Exception], ...] = ()) ->
   """Turns whatever reading a damaged file raises into one line that names the file.
 
   Parquet's and Zarr's readers and codecs raise errors of a dozen kinds, so every `Exception`
-  counts; the original stays attached as the cause.
+  counts, but for one: that memory was short says nothing of the file. The original stays attached
+  as the cause.
 
   Args:
     path: the file, or what the files at hand make up.
@@ -21,9 +22,12 @@ def explained_damage(path: str, *, passing: tuple[type[Exception], ...] = ()) ->
 
   Raises:
     UsageError: in place of any other error.
+    MemoryError: as it is.
   """
   try:
     yield
+  except MemoryError:
+    raise
   except passing:
     raise
   except Exception as error:

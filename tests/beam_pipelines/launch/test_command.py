@@ -68,6 +68,17 @@ def test_files_that_cannot_be_used_are_one_line(capsys, error, message):
   assert capsys.readouterr().err == f"heldout do: error: {message}\n"
 
 
+def test_memory_that_is_short_is_said_to_be(capsys):
+  def run(_):
+    raise MemoryError("Unable to allocate 8 TiB")
+
+  assert command.execute("score", run, []) == 2
+  assert capsys.readouterr().err == (
+    "heldout score: error: memory is short: end other programs, or use a machine with more; "
+    "no file is at fault\n"
+  )
+
+
 def test_unexpected_errors_keep_their_traceback_for_whoever_asks(capsys):
   def fail(argv):
     raise ZeroDivisionError("by zero")

@@ -218,6 +218,11 @@ def test_a_chunk_that_no_manifest_names_is_not_taken_for_nothing(scores):
     read_dense(str(scores), 0.7)
 
 
+def test_memory_that_is_short_is_no_damage():
+  with pytest.raises(MemoryError, match=r"^of 8 bytes$"), explained_damage("x"):
+    raise MemoryError("of 8 bytes")
+
+
 def test_long_reasons_are_cut_and_empty_ones_named():
   def damaged(error):
     with explained_damage("x"):
