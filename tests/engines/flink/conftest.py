@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 
 from engines.flink_cluster import DIRECTORY, FlinkCluster
@@ -23,8 +25,8 @@ def bare_cluster(tmp_path):
 
 
 def _running(directory, **kwargs):
-  if not (DIRECTORY / "distribution" / ".ready").exists():
-    pytest.skip("`make flink` gets Flink")
+  if not (DIRECTORY / "distribution" / ".ready").exists() or not shutil.which("java"):
+    pytest.skip("it needs Java, and Flink, which `make flink` gets")
   with FlinkCluster(directory, **kwargs) as cluster:
     cluster.start_job_server()
     yield cluster
