@@ -100,3 +100,12 @@ def test_indices_of_dattri_are_checked(tmp_path, outcomes, capsys):
   np.save(path, indices.astype(float))
   assert import_outcomes(tmp_path / "runs", *source) == 2
   assert "indices.npy is float64: indices of examples are integers" in capsys.readouterr().err
+
+
+def test_no_number_of_examples_takes_all_memory(tmp_path, outcomes, capsys):
+  write_dattri(tmp_path / "dattri", _of_equal_size(outcomes))
+  flags = ["--from=dattri", f"--source={tmp_path}/dattri", "--num_train=1000000000000"]
+  assert import_outcomes(tmp_path / "runs", *flags) == 2
+  error = capsys.readouterr().err
+  assert "is said to be of 1,000,000,000,000 training examples: 1 to 268,435,456 can be" in error
+  assert error.count("\n") == 1

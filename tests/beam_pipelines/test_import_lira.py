@@ -1,5 +1,7 @@
 """`heldout import-outcomes` of LiRA's directories, and of lira-pytorch's."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -151,3 +153,36 @@ def test_broken_models_of_lira_are_left_out(tmp_path, outcomes, name, values, re
   out = capsys.readouterr().out
   assert "left out 1 rows:\n  row 5 " in out
   assert reason in out
+
+
+def _claim(path, dtype, shape):
+  """Writes a sparse file that says, and has, as many bytes as an array of this shape."""
+  with open(path, "wb") as file:
+    described = {"descr": dtype, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, described)
+    file.truncate(file.tell() + math.prod(shape) * np.dtype(dtype).itemsize)
+
+
+def test_more_examples_than_memory_takes_are_refused_before_they_are_read(
+  tmp_path, outcomes, capsys
+):
+  write_lira(tmp_path / "exp", outcomes, _labels(outcomes), logits=False)
+  keep = min((tmp_path / "exp").glob("*/keep.npy"))
+  _claim(keep, "|b1", (6_000_000_000,))
+  assert import_outcomes(tmp_path / "runs", "--from=lira", f"--source={tmp_path}/exp") == 2
+  error = capsys.readouterr().err
+  assert f"{keep} is of 6,000,000,000 examples: 1 to 268,435,456 can be imported" in error
+  assert error.count("\n") == 1
+
+
+def test_a_model_of_another_size_is_left_out_before_it_is_read(tmp_path, outcomes, capsys):
+  """Which of its files it is: none of them fits in memory."""
+  write_lira(tmp_path / "exp", outcomes, _labels(outcomes), logits=False)
+  models = [tmp_path / "exp" / f"experiment-{number}_20" for number in (3, 4)]
+  _claim(models[0] / "keep.npy", "|b1", (1 << 36,))
+  _claim(max((models[1] / "scores").iterdir()), "<f4", (1 << 34, 1))
+  assert import_outcomes(tmp_path / "runs", "--from=lira", f"--source={tmp_path}/exp") == 0
+  out = capsys.readouterr().out
+  assert "left out 2 rows:" in out
+  assert "keep.npy has shape (68719476736,), the first has (37,)" in out
+  assert "has shape (17179869184, 1): scores are (n, augmentations)" in out

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from beam_pipelines.storage.layouts.foreign_rows import ZERO, Chunk, Description
+from beam_pipelines.storage.layouts.foreign_rows import MOST_EXAMPLES, ZERO, Chunk, Description
 from beam_pipelines.storage.layouts.matrices import Matrix
 from beam_pipelines.storage.runs.packs import MarginKind
 from files.errors import UsageError
 
-_MOST_EXAMPLES = 1 << 28  # a run of more takes gigabytes, several times; a sparse file claims any
 _NOT_RECORDED = "{} has none"
 
 
@@ -174,9 +173,9 @@ def _check_shapes(given: Matrices, runs_first: bool) -> int:
     if name == "masks" and indices and matrix.dtype.kind not in "iu":
       raise UsageError(f"{matrix.path} is {matrix.dtype}: indices of examples are integers")
     rows, columns = matrix.shape
-    if not 0 < columns <= _MOST_EXAMPLES:
+    if not 0 < columns <= MOST_EXAMPLES:
       raise UsageError(
-        f"{matrix.path} is of {columns:,} examples a run: 1 to {_MOST_EXAMPLES:,} can be imported"
+        f"{matrix.path} is of {columns:,} examples a run: 1 to {MOST_EXAMPLES:,} can be imported"
       )
     if rows == columns and not runs_first and not (indices and name == "masks"):
       raise UsageError(
@@ -187,6 +186,11 @@ def _check_shapes(given: Matrices, runs_first: bool) -> int:
   if not rows:
     raise UsageError(f"{given.masks.path} holds no runs")
   num_train = _count_training(given)
+  if not 0 < num_train <= MOST_EXAMPLES:
+    raise UsageError(
+      f"{given.masks.path} is said to be of {num_train:,} training examples: 1 to "
+      f"{MOST_EXAMPLES:,} can be imported"
+    )
   sizes: dict[str, tuple[int, str]] = {"train": (num_train, given.masks.path)}
   for name, matrix in given.named():
     side = name.partition("_")[0]

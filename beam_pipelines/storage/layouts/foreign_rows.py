@@ -14,6 +14,9 @@ from beam_pipelines.storage.runs.run_place import RunKey
 
 ZERO = "a margin of 0 counts as wrong"
 
+MOST_EXAMPLES = 1 << 28
+"""Of a set; a run of more takes gigabytes, several times, and a sparse file claims any number."""
+
 # Averages over augmentations may contradict a few bits; another sign or order contradicts many.
 _MOST_CONTRADICTIONS = 0.01
 

@@ -16,6 +16,7 @@ import numpy as np
 
 import files
 from beam_pipelines.storage.layouts.foreign_rows import (
+  MOST_EXAMPLES,
   ZERO,
   Chunk,
   Description,
@@ -135,25 +136,25 @@ class LiraRows:
     return model.logits if self._from_logits else model.scores
 
   def _read_correct(self, model: _Model) -> np.ndarray:
-    values = _read(str(model.correct))
-    if values.shape != (self._num_train,):
-      raise RowError(f"{model.correct} has shape {values.shape}, not ({self._num_train},)")
-    return read_bits(values, str(model.correct))
+    matrix = open_matrix(str(model.correct), "")
+    if matrix.shape != (self._num_train,):
+      raise RowError(f"{model.correct} has shape {matrix.shape}, not ({self._num_train},)")
+    return read_bits(_read(matrix), str(model.correct))
 
   def _keep(self, model: _Model) -> np.ndarray:
-    values = _read(model.keep)
-    if values.shape != (self._num_train,):
-      raise RowError(f"{model.keep} has shape {values.shape}, the first has ({self._num_train},)")
-    return read_bits(values, model.keep)
+    matrix = open_matrix(model.keep, "")
+    if matrix.shape != (self._num_train,):
+      raise RowError(f"{model.keep} has shape {matrix.shape}, the first has ({self._num_train},)")
+    return read_bits(_read(matrix), model.keep)
 
   def _judge_logits(self, model: _Model) -> tuple[np.ndarray, np.ndarray]:
     if model.logits is None:
       raise RowError(f"{model.name} has no logits: it was not trained to the end")
-    values = _read(model.logits)
-    if values.ndim not in (2, 3, 4) or len(values) != self._num_train or values.shape[-1] < 2:
-      raise RowError(
-        f"{model.logits} has shape {values.shape}: logits are (n, 1, augmentations, classes)"
-      )
+    matrix = open_matrix(model.logits, "")
+    shape = matrix.shape
+    if len(shape) not in (2, 3, 4) or shape[0] != self._num_train or shape[-1] < 2:
+      raise RowError(f"{model.logits} has shape {shape}: logits are (n, 1, augmentations, classes)")
+    values = _read(matrix)
     logits = values.reshape(len(values), -1, values.shape[-1]).mean(axis=1, dtype=np.float64)
     assert self._labels is not None
     labels = self._labels[: len(logits)]
@@ -169,11 +170,12 @@ class LiraRows:
   def _average_scores(self, model: _Model) -> np.ndarray:
     if model.scores is None:
       raise RowError(f"{model.name} has no scores: it was not trained to the end")
-    values = _read(model.scores)
-    if values.ndim not in (1, 2) or len(values) != self._num_train:
-      raise RowError(f"{model.scores} has shape {values.shape}: scores are (n, augmentations)")
-    if values.dtype.kind != "f":
-      raise RowError(f"{model.scores} is {values.dtype}: scores are floats")
+    matrix = open_matrix(model.scores, "")
+    if len(matrix.shape) not in (1, 2) or matrix.shape[0] != self._num_train:
+      raise RowError(f"{model.scores} has shape {matrix.shape}: scores are (n, augmentations)")
+    if matrix.dtype.kind != "f":
+      raise RowError(f"{model.scores} is {matrix.dtype}: scores are floats")
+    values = _read(matrix)
     return values.reshape(len(values), -1).mean(axis=1, dtype=np.float64)
 
 
@@ -219,15 +221,16 @@ def _numbers(name: str) -> list[int]:
   return [int(number) for number in re.findall(r"\d+", name, re.ASCII)]
 
 
-def _read(path: str) -> np.ndarray:
-  rows: Matrix = open_matrix(path, "")
-  return rows.read(0, rows.shape[0])
+def _read(matrix: Matrix) -> np.ndarray:
+  return matrix.read(0, matrix.shape[0])
 
 
 def _length(path: str) -> int:
   shape = NpyRows.open(path).shape
   if len(shape) != 1:
     raise UsageError(f"{path} has shape {shape}: keep is (n,)")
+  if not 0 < shape[0] <= MOST_EXAMPLES:
+    raise UsageError(f"{path} is of {shape[0]:,} examples: 1 to {MOST_EXAMPLES:,} can be imported")
   return shape[0]
 
 
