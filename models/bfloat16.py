@@ -46,7 +46,7 @@ class _Bfloat16Conv2D(snt.Conv2D):
     if self.padding_func is snt.pad.same and self.stride in (1, (1, 1)):
       padding = "SAME"  # which is the same there, and spares the gradients their border
     elif self.padding_func:
-      padded = tf.pad(inputs, self._padding)
+      padded = tf.pad(inputs, self._border())
     outputs = tf.nn.convolution(
       _bfloat16(padded),
       _bfloat16(self.w),
@@ -59,6 +59,10 @@ class _Bfloat16Conv2D(snt.Conv2D):
     if not self.with_bias:
       return outputs
     return tf.nn.bias_add(outputs, tf.cast(self.b, inputs.dtype), self.data_format)
+
+  def _border(self) -> list[list[int]]:
+    channels = 1 if self.data_format.startswith("NC") else -1
+    return snt.pad.create(self.padding_func, self.kernel_shape, self.rate, 2, channels)
 
 
 _BFLOAT16 = {snt.Linear: _Bfloat16Linear, snt.Conv2D: _Bfloat16Conv2D}
