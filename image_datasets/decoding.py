@@ -25,6 +25,8 @@ _DRAWN_AT_ONCE = 32  # records
 _PREFETCHED = 2  # batches
 _PNG = b"\x89PNG"
 _PNG_SIZE = (16, 8)  # where width and height stand, and their bytes
+_GIF = b"GIF8"
+_GIF_SIZE = (6, 4)  # of the canvas, which is what is decoded, however small the frames
 _ATTEMPTS = 10
 _DCT = "INTEGER_ACCURATE"  # as Pillow decodes; the default is up to 18 grey levels away from it
 _AREAS = (0.08, 1.0)
@@ -178,7 +180,7 @@ def decode_pixels(encoded: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.T
 
 
 def _small_by_header(encoded: tf.Tensor) -> tf.Tensor:
-  """Returns an encoded image; a JPEG or PNG must not be too large by its header."""
+  """Returns an encoded image; a JPEG, PNG or GIF must not be too large by its header."""
 
   def of_jpeg() -> tf.Tensor:
     return tf.image.extract_jpeg_shape(encoded)[:2]
@@ -187,8 +189,13 @@ def _small_by_header(encoded: tf.Tensor) -> tf.Tensor:
     text = tf.strings.substr(encoded, *_PNG_SIZE)
     return tf.ensure_shape(tf.io.decode_raw(text, tf.int32, little_endian=False), (2,))
 
+  def of_gif() -> tf.Tensor:
+    text = tf.strings.substr(encoded, *_GIF_SIZE)
+    return tf.cast(tf.ensure_shape(tf.io.decode_raw(text, tf.uint16), (2,)), tf.int32)
+
+  is_gif = tf.strings.substr(encoded, 0, len(_GIF)) == _GIF
   is_png = tf.strings.substr(encoded, 0, len(_PNG)) == _PNG
-  cases = [(tf.image.is_jpeg(encoded), of_jpeg), (is_png, of_png)]
+  cases = [(tf.image.is_jpeg(encoded), of_jpeg), (is_png, of_png), (is_gif, of_gif)]
   size = tf.case(cases, default=lambda: tf.zeros(2, tf.int32))
   return _small(encoded, *tf.unstack(size))
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from image_datasets.decoding import central_window, decode_window, random_window
+from image_datasets.decoding import central_window, decode_pixels, decode_window, random_window
 from image_datasets.preprocessing import ImageNetPreprocessing, PixelPreprocessing
 from tests.helpers.image_trees import crop_photograph, encode
 
@@ -216,3 +216,21 @@ def test_images_of_too_many_pixels_are_not_decoded(kind, preprocessing):
   """TensorFlow would take gigabytes for each, as many as it has threads."""
   with pytest.raises(tf.errors.InvalidArgumentError, match="it has more than 89,478,485 pixels"):
     preprocessing.decode(tf.constant(_claiming(kind, 20_000)), None)
+
+
+@pytest.mark.parametrize(
+  "decode",
+  [
+    lambda content: decode_window(content, central_window),
+    lambda content: decode_pixels(content, (8, 8, 3)),
+  ],
+  ids=["window", "pixels"],
+)
+def test_a_gif_is_judged_by_its_canvas(decode):
+  """One frame of 8 × 8 pixels on 65,535 × 65,535, which are 13 GB."""
+  file = io.BytesIO()
+  Image.fromarray(np.zeros((8, 8), np.uint8)).save(file, "GIF")
+  content = bytearray(file.getvalue())
+  content[6:10] = b"\xff" * 4
+  with pytest.raises(tf.errors.InvalidArgumentError, match="more than 89,478,485 pixels"):
+    decode(tf.constant(bytes(content)))
