@@ -93,11 +93,11 @@ $(PRISM): requirements.txt
 	  go install "github.com/apache/beam/sdks/v2/go/cmd/prism@v$$version"
 	touch $@
 
-# The tests share a cluster; several at once would only wait for each other.
+# Two at once, each with clusters of its own: they wait a lot, for Java to start and jobs to restart.
 test-flink: $(READY) ## the same jobs on a cluster of Flink, with workers killed
 	@if ! command -v java >/dev/null || ! command -v mvn >/dev/null; then \
 	  echo "test-flink: skipped: it needs Java 17 and Maven"; \
-	else $(MAKE) --no-print-directory flink && $(BIN)/pytest tests/engines/flink; fi
+	else $(MAKE) --no-print-directory flink && $(BIN)/pytest --numprocesses=2 --dist=loadfile tests/engines/flink; fi
 
 test-prism: $(READY) ## the same jobs on Prism
 	@if ! command -v go >/dev/null; then echo "test-prism: skipped: it needs Go"; \

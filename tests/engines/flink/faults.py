@@ -10,6 +10,11 @@ import psutil
 
 from tests.engines.jobs import SECONDS
 
+# Stages, by a part of their names.
+TRAINING = "Train chunk"
+EVALUATING = "{Read outcomes"
+COMBINING = "{Stack training rows"
+
 _CHANNELS = 4  # of a worker: control, logging, state and, once it is at work, data
 
 
@@ -62,6 +67,15 @@ def kill_workers_during(cluster, process, stage, needed=lambda: True):
     return hit
 
   wait_until(killed, process)
+
+
+def kill_workers_in_training(cluster, process, job, experiment, reference):
+  """Kills all workers while some runs of an experiment are complete and some are not."""
+  whole = len(trained(reference.runs))
+  training = stage_of(cluster, job, TRAINING)
+  kill_workers_during(
+    cluster, process, training, needed=lambda: 0 < len(trained(experiment)) < whole
+  )
 
 
 def runs(cluster, stage):

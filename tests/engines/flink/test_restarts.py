@@ -1,4 +1,4 @@
-"""Processes of a job on Flink are killed; results are what they are without that."""
+"""Processes of a job on Flink are killed or interrupted; results are what they are without that."""
 
 import os
 import signal
@@ -8,16 +8,12 @@ import psutil
 from tests.engines import jobs
 from tests.engines.flink import faults
 
-TRAINING = "Train chunk"
-EVALUATING = "{Read outcomes"
-COMBINING = "{Stack training rows"
-
 
 def test_workers_killed_in_training_are_replaced(cluster, reference, tmp_path):
   runs = tmp_path / "runs"
   process = jobs.start(jobs.train(runs, *cluster.served_flags))
   job = faults.job_of(cluster, process)
-  kill_workers_in_training(cluster, process, job, runs, reference)
+  faults.kill_workers_in_training(cluster, process, job, runs, reference)
   _, errors, status = jobs.finish(process)
   assert status == 0, errors
   assert faults.failures(cluster, job)
@@ -27,46 +23,14 @@ def test_workers_killed_in_training_are_replaced(cluster, reference, tmp_path):
 def test_workers_killed_in_evaluating_are_replaced(cluster, reference, tmp_path):
   scores = tmp_path / "scores"
   command = jobs.score_checkpoints(reference.runs, scores, *cluster.served_flags)
-  killed_and_restarted(cluster, command, EVALUATING)
+  killed_and_restarted(cluster, command, faults.EVALUATING)
   jobs.check_same_scores(scores, reference.checkpoint_scores)
 
 
 def test_workers_killed_in_combining_are_replaced(cluster, reference, tmp_path):
   scores = tmp_path / "scores"
   command = jobs.score(reference.runs, scores, *reference.TABLES, *cluster.served_flags)
-  killed_and_restarted(cluster, command, COMBINING)
-  jobs.check_same_scores(scores, reference.scores)
-
-
-def test_without_a_restart_the_same_command_trains_the_rest(bare_cluster, reference, tmp_path):
-  cluster, runs = bare_cluster, tmp_path / "runs"
-  command = jobs.train(runs, *cluster.served_flags)
-  process = jobs.start(command)
-  job = faults.job_of(cluster, process)
-  kill_workers_in_training(cluster, process, job, runs, reference)
-  check_failure(cluster, process, job, "train")
-  complete = faults.trained(runs)
-  assert 0 < len(complete) < len(faults.trained(reference.runs))
-  jobs.run(command)
-  assert complete.items() <= faults.trained(runs).items()
-  jobs.check_same_runs(runs, reference.runs)
-
-
-def test_without_a_restart_the_same_command_evaluates_again(brittle_cluster, reference, tmp_path):
-  cluster, scores = brittle_cluster, tmp_path / "scores"
-  command = jobs.score_checkpoints(reference.runs, scores, *cluster.served_flags)
-  killed_and_failed(cluster, command, EVALUATING)
-  assert not (scores / "manifest.json").exists()
-  jobs.run(command)
-  jobs.check_same_scores(scores, reference.checkpoint_scores)
-
-
-def test_without_a_restart_the_same_command_combines_again(brittle_cluster, reference, tmp_path):
-  cluster, scores = brittle_cluster, tmp_path / "scores"
-  command = jobs.score(reference.runs, scores, *reference.TABLES, *cluster.served_flags)
-  killed_and_failed(cluster, command, COMBINING)
-  assert not (scores / "manifest.json").exists()
-  jobs.run(command)
+  killed_and_restarted(cluster, command, faults.COMBINING)
   jobs.check_same_scores(scores, reference.scores)
 
 
@@ -109,7 +73,7 @@ def test_scores_of_an_interrupted_command_are_whole_or_not_there(cluster, refere
   command = jobs.score(reference.runs, scores, *reference.TABLES, *cluster.flags)
   process = jobs.start(command)
   job = faults.job_of(cluster, process)
-  combining = faults.stage_of(cluster, job, COMBINING)
+  combining = faults.stage_of(cluster, job, faults.COMBINING)
   faults.wait_until(lambda: faults.runs(cluster, combining), process)
   os.killpg(process.pid, signal.SIGINT)  # as a terminal does
   _, errors, status = jobs.finish(process)
@@ -130,15 +94,6 @@ def test_two_commands_at_once_train_each_run_once(cluster, reference, tmp_path):
   jobs.check_same_runs(tmp_path / "runs", reference.runs)
 
 
-def kill_workers_in_training(cluster, process, job, experiment, reference):
-  """Kills all workers while some runs are complete and some are not."""
-  runs = len(faults.trained(reference.runs))
-  training = faults.stage_of(cluster, job, TRAINING)
-  faults.kill_workers_during(
-    cluster, process, training, needed=lambda: 0 < len(faults.trained(experiment)) < runs
-  )
-
-
 def killed_and_restarted(cluster, command, stage):
   """Runs a command, which all workers are killed in and which succeeds all the same."""
   process = jobs.start(command)
@@ -147,20 +102,3 @@ def killed_and_restarted(cluster, command, stage):
   _, errors, status = jobs.finish(process)
   assert status == 0, errors
   assert faults.failures(cluster, job)
-
-
-def killed_and_failed(cluster, command, stage):
-  """Runs a command, which all workers are killed in and which therefore fails."""
-  process = jobs.start(command)
-  job = faults.job_of(cluster, process)
-  faults.kill_workers_during(cluster, process, faults.stage_of(cluster, job, stage))
-  check_failure(cluster, process, job, command[0])
-
-
-def check_failure(cluster, process, job, name):
-  """The command says in one line that its workers were killed."""
-  _, errors, status = jobs.finish(process)
-  assert status == 2, errors
-  assert errors.startswith(f"heldout {name}: error: the job failed: ")
-  assert errors.count("\n") == 1
-  assert faults.state(cluster, job) == "FAILED"
