@@ -28,16 +28,16 @@ def show_progress(count: Callable[[], int], total: int, unit: str) -> Iterator[N
   if not sys.stderr.isatty():
     yield
     return
-  done = threading.Event()
-  with _PerMinute(total=total, unit=unit) as bar:
-    watcher = threading.Thread(target=_watch, args=(bar, count, done), daemon=True)
-    watcher.start()
-    try:
-      yield
-    finally:
-      done.set()
-      watcher.join()
-    _update(bar, count)
+  ended, succeeded = threading.Event(), threading.Event()
+  # Ctrl-C interrupts the main thread, which must not be drawing then.
+  drawing = threading.Thread(target=_draw, args=(count, total, unit, ended, succeeded), daemon=True)
+  drawing.start()
+  try:
+    yield
+    succeeded.set()
+  finally:
+    ended.set()
+    drawing.join()
 
 
 def columns() -> int | None:
@@ -95,9 +95,18 @@ class _PerMinute(tqdm):
     return values
 
 
-def _watch(bar: tqdm, count: Callable[[], int], done: threading.Event) -> None:
-  while not done.wait(_SECONDS_BETWEEN_COUNTS):
-    _update(bar, count)
+def _draw(
+  count: Callable[[], int],
+  total: int,
+  unit: str,
+  ended: threading.Event,
+  succeeded: threading.Event,
+) -> None:
+  with _PerMinute(total=total, unit=unit) as bar:
+    while not ended.wait(_SECONDS_BETWEEN_COUNTS):
+      _update(bar, count)
+    if succeeded.is_set():
+      _update(bar, count)
 
 
 def _update(bar: tqdm, count: Callable[[], int]) -> None:
