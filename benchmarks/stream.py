@@ -101,7 +101,7 @@ def compare_evaluations(scratch: Path, model: str, images: int, checkpoints: int
   labels = all_labels(dataset)
   architecture = Architecture(model, dataset.num_classes, dataset.image_shape)
   prefixes = write_checkpoints(architecture, scratch, checkpoints)
-  batch_size = default_batch_size(architecture.build()[0], dataset.image_shape)
+  batch_size = default_batch_size(architecture)
 
   def make_evaluator(batches: Batches, labels: np.ndarray) -> StreamEvaluator:
     return StreamEvaluator(
