@@ -38,6 +38,7 @@ from models.stream_evaluator import Batches
 
 T = TypeVar("T")
 
+SHARDS = 6  # no more than the images of a quarter of --large
 SYNSETS = tuple(f"n{number:08d}" for number in range(1, 11))
 
 
@@ -257,7 +258,7 @@ def contents(directory: Path) -> list[bytes]:
 
 def heldout_build(tree: Path, output: str, split: str) -> list[str]:
   program = [sys.executable, "-m", "beam_pipelines.cli", "build-tfrecords"]
-  return [*program, f"--images={tree}", f"--split={split}", f"--output={output}", "--shards=8"]
+  return [*program, f"--images={tree}", f"--split={split}", f"--output={output}", f"--shards={SHARDS}"]
 
 
 def measured(command: list[str]) -> tuple[Spent, int]:
