@@ -257,8 +257,8 @@ def contents(directory: Path) -> list[bytes]:
 
 
 def heldout_build(tree: Path, output: str, split: str) -> list[str]:
-  program = [sys.executable, "-m", "beam_pipelines.cli", "build-tfrecords"]
-  return [*program, f"--images={tree}", f"--split={split}", f"--output={output}", f"--shards={SHARDS}"]
+  program = [sys.executable, "-m", "beam_pipelines.cli", "build-tfrecords", f"--shards={SHARDS}"]
+  return [*program, f"--images={tree}", f"--split={split}", f"--output={output}"]
 
 
 def measured(command: list[str]) -> tuple[Spent, int]:
