@@ -89,10 +89,10 @@ def execute(command: str, run: Run, argv: Sequence[str] | None = None) -> int:
         if verbose and not isinstance(error, UsageError):
           traceback.print_exc()
         return _fail(command, error)
-  safe = _WHEN_INTERRUPTED.get(command, "nothing was written")
-  word = terminal.paint("interrupted:", terminal.ODD, sys.stderr)
-  print(f"{terminal.line_start(sys.stderr)}heldout {command}: {word} {safe}", file=sys.stderr)
-  return INTERRUPTED
+    safe = _WHEN_INTERRUPTED.get(command, "nothing was written")
+    word = terminal.paint("interrupted:", terminal.ODD, sys.stderr)
+    print(f"{terminal.line_start(sys.stderr)}heldout {command}: {word} {safe}", file=sys.stderr)
+    return INTERRUPTED
 
 
 def execute_module(command: str, run: Run) -> NoReturn:

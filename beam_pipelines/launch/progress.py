@@ -28,16 +28,26 @@ def show_progress(count: Callable[[], int], total: int, unit: str) -> Iterator[N
   if not sys.stderr.isatty():
     yield
     return
-  ended, succeeded = threading.Event(), threading.Event()
+  ended, succeeded, drawn = threading.Event(), threading.Event(), threading.Event()
+
+  def draw() -> None:
+    try:
+      with _PerMinute(total=total, unit=unit) as bar:
+        while not ended.wait(_SECONDS_BETWEEN_COUNTS):
+          _update(bar, count)
+        if succeeded.is_set():
+          _update(bar, count)
+    finally:
+      drawn.set()
+
   # Ctrl-C interrupts the main thread, which must not be drawing then.
-  drawing = threading.Thread(target=_draw, args=(count, total, unit, ended, succeeded), daemon=True)
-  drawing.start()
+  threading.Thread(target=draw, daemon=True).start()
   try:
     yield
     succeeded.set()
   finally:
     ended.set()
-    drawing.join()
+    _wait_for(drawn)
 
 
 def columns() -> int | None:
@@ -95,18 +105,13 @@ class _PerMinute(tqdm):
     return values
 
 
-def _draw(
-  count: Callable[[], int],
-  total: int,
-  unit: str,
-  ended: threading.Event,
-  succeeded: threading.Event,
-) -> None:
-  with _PerMinute(total=total, unit=unit) as bar:
-    while not ended.wait(_SECONDS_BETWEEN_COUNTS):
-      _update(bar, count)
-    if succeeded.is_set():
-      _update(bar, count)
+def _wait_for(drawn: threading.Event) -> None:
+  """Waits also if Ctrl-C is typed meanwhile, which counts afterwards."""
+  try:
+    drawn.wait()
+  except KeyboardInterrupt:
+    drawn.wait()
+    raise
 
 
 def _update(bar: tqdm, count: Callable[[], int]) -> None:
