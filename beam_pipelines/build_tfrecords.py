@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import functools
 import re
-import uuid
 from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
@@ -22,6 +21,7 @@ from beam_pipelines.transforms.publish_split import PublishSplit, list_path, not
 from beam_pipelines.transforms.shard_plan import ShardPlan, ShardTask
 from beam_pipelines.transforms.write_shards import WriteShards
 from files.errors import UsageError
+from image_datasets import unfinished
 from image_datasets.file_index import SPLITS, FileIndex, read_file_index
 from image_datasets.image_tree import ImageTree, match_index, number_tree
 from image_datasets.record_index import index_path, read_record_index
@@ -47,19 +47,20 @@ def run(argv: Sequence[str]) -> int:
     print_plan(f"would write {plan}", options, None)
     return 0
   print(f"writing {plan}")
-  job = uuid.uuid4().hex
+  texts = _texts(args.synsets, tree.folders)
+  token = unfinished.begin(args.output, args.split)
   task = ShardTask(
     args.images,
     args.output,
     args.split,
     shards,
-    files.join(args.output, f"{args.split}-plan-{job}.npz"),
+    files.join(args.output, f"{args.split}-plan-{token}.npz"),
     tree.folders,
-    _texts(args.synsets, tree.folders),
+    texts,
     judged=index is None,
   )
-  _write(task, job, ShardPlan.of(tree, index), options)
-  print("\n".join(_summary(task, job)))
+  _write(task, token, ShardPlan.of(tree, index), options)
+  print("\n".join(_summary(task, token)))
   return 0
 
 
@@ -135,7 +136,12 @@ def _find_examples(
 def _known_classes(args: argparse.Namespace) -> tuple[str, ...] | None:
   """Returns the classes of the training split beside this one, if it was built from folders too."""
   path = index_path(args.output, "train")
-  if args.split == "train" or not files.exists(path):
+  if args.split == "train":
+    return None
+  unfinished.check_finished(
+    args.output, "train", [info.name for info in files.list_files(args.output)]
+  )
+  if not files.exists(path):
     return None
   training = read_record_index(path, "train")
   if training is None:
@@ -173,38 +179,39 @@ def _texts(path: str | None, folders: Sequence[str]) -> tuple[str, ...]:
   return tuple(texts[folder] for folder in folders)
 
 
-def _write(task: ShardTask, job: str, plan: ShardPlan, options: PipelineOptions) -> None:
-  # Until the end, nothing is whole.
-  files.delete([note_path(task.output, task.split), index_path(task.output, task.split)])
-  plan.write(task.plan)
-  names = {task.name(shard) for shard in range(task.shards)}
-
-  def count() -> int:
-    return len(names & {info.name for info in files.list_files(task.output)})
-
+def _write(task: ShardTask, token: str, plan: ShardPlan, options: PipelineOptions) -> None:
+  job = Job(options)
   try:
-    with show_progress(count, task.shards, "file"), Job(options) as pipeline:
+    _delete_former(task)
+    plan.write(task.plan)
+    names = {task.name(shard) for shard in range(task.shards)}
+
+    def count() -> int:
+      return len(names & {info.name for info in files.list_files(task.output)})
+
+    with show_progress(count, task.shards, "file"), job as pipeline:
       _ = (
         pipeline
         | "Numbers of shards" >> beam.Create(range(task.shards))
         | "One worker per shard" >> beam.Reshuffle()
         | "Write shards" >> WriteShards(task, len(plan.paths))
-        | "Publish" >> PublishSplit(task, job)
+        | "Publish" >> PublishSplit(task, token)
       )
   finally:
-    files.delete([task.plan])
-  _delete_others(task, names)
+    if not job.may_still_run:
+      files.delete([task.plan])
+      unfinished.stop(task.output, task.split, token)
 
 
-def _delete_others(task: ShardTask, names: set[str]) -> None:
-  """Deletes the files of an earlier build into another number of shards."""
-  pattern = re.compile(rf"{task.split}-\d{{5}}-of-\d{{5}}")
-  found = {info.name for info in files.list_files(task.output)}
-  others = sorted(name for name in found - names if pattern.fullmatch(name))
-  files.delete(files.join(task.output, name) for name in others)
+def _delete_former(task: ShardTask) -> None:
+  """Deletes what says of an earlier build that it is whole, and what a killed one has left."""
+  left = re.compile(rf"{task.split}-plan-[^/]+\.npz|{task.split}-[^/]+\.tmp")
+  names = [info.name for info in files.list_files(task.output, unfinished=True)]
+  files.delete([note_path(task.output, task.split), index_path(task.output, task.split)])
+  files.delete(files.join(task.output, name) for name in names if left.fullmatch(name))
 
 
-def _summary(task: ShardTask, job: str) -> Iterator[str]:
+def _summary(task: ShardTask, token: str) -> Iterator[str]:
   """Says what was written.
 
   Raises:
@@ -212,7 +219,7 @@ def _summary(task: ShardTask, job: str) -> Iterator[str]:
   """
   path = note_path(task.output, task.split)
   built = files.read_json(path) if files.exists(path) else {}
-  if built.get("job") != job:
+  if built.get("job") != token:
     raise UsageError(
       f"{task.output}: the job ended without an error, and without its note: its runner lost some "
       "of its work; use another one"

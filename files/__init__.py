@@ -3,13 +3,14 @@
 Only this package opens files. It knows nothing of runs, scores or data sets.
 """
 
-from files.base import FileInfo
+from files.base import FileInfo, is_left_over
 from files.file_system import (
   claim,
   claim_json,
   create,
   delete,
   delete_directory,
+  delete_left_over,
   delete_unfinished,
   exists,
   join,
@@ -34,8 +35,10 @@ __all__ = [
   "create",
   "delete",
   "delete_directory",
+  "delete_left_over",
   "delete_unfinished",
   "exists",
+  "is_left_over",
   "join",
   "list_files",
   "move",

@@ -6,13 +6,14 @@ import abc
 import errno
 import os
 import re
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import BinaryIO, NamedTuple
 
-_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp$")
-_LONGEST_STEM = 200  # bytes; most file systems take names of 255
+from files import scratch
+
+_TEMPORARY = re.compile(r"\.(?P<token>(?:[0-9a-f]{8}-\d+-\d+-)?[0-9a-f]{32})\.tmp$")
+_LONGEST_STEM = 170  # bytes; most file systems take names of 255
 
 
 class FileInfo(NamedTuple):
@@ -81,20 +82,46 @@ class FileSystem(abc.ABC):
     """Deletes files that may or may not be there."""
 
   @abc.abstractmethod
+  def delete_left_over(self, path: str) -> None:
+    """Deletes what dead processes of this host have left of writing a file, where that is known."""
+
+  @abc.abstractmethod
   def delete_directory(self, directory: str) -> None:
     """Deletes a directory that may or may not be there, and everything in it."""
 
 
 def temporary(path: str) -> str:
-  """Returns a new name beside a path, for what is not whole yet."""
-  directory, slash, name = path.rpartition("/")
-  stem = os.fsencode(name)[:_LONGEST_STEM].decode(errors="ignore")
-  return f"{directory}{slash}{stem}.{uuid.uuid4().hex}.tmp"
+  """Returns a new name beside a path, for what is not whole yet; it says who writes it."""
+  return f"{_stem(path)}.{scratch.owned_token()}.tmp"
 
 
 def is_temporary(name: str) -> bool:
-  """Whether a file is one that an interrupted write has left behind."""
+  """Whether a file is one that is being written, or that an interrupted write has left behind."""
   return _TEMPORARY.search(name) is not None
+
+
+def is_being_written(name: str) -> bool:
+  """Whether a file is a temporary one of a process of this host which lives."""
+  match = _TEMPORARY.search(name)
+  return match is not None and scratch.is_in_use(match["token"])
+
+
+def is_left_over(name: str, of: str | None = None) -> bool:
+  """Whether a file is a temporary one of a process of this host which is dead.
+
+  Args:
+    name: its path.
+    of: the path that it was to get; None for any.
+  """
+  match = _TEMPORARY.search(name)
+  if match is None or (of is not None and name[: match.start()] != _stem(of)):
+    return False
+  return scratch.is_left_over(match["token"])
+
+
+def _stem(path: str) -> str:
+  directory, slash, name = path.rpartition("/")
+  return directory + slash + os.fsencode(name)[:_LONGEST_STEM].decode(errors="ignore")
 
 
 def missing(path: str) -> FileNotFoundError:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from files import retry
-from files.base import FileInfo, is_temporary
+from files.base import FileInfo, is_being_written, is_temporary
 from files.errors import UsageError
 from files.read_ahead import map_ahead
 from files.systems import file_system
@@ -178,12 +178,14 @@ def read_document(path: str) -> bytes:
 
 
 def write_json(path: str, value: Any) -> None:
-  """Writes a value as indented JSON, atomically."""
+  """Writes a value as indented JSON, atomically; what killed commands have left of that goes."""
+  delete_left_over(path)
   write_bytes(path, _encode_json(value))
 
 
 def claim_json(path: str, value: Any) -> bool:
-  """Writes a value as JSON where no file is yet, as `claim` does."""
+  """Writes a value as JSON where no file is yet, as `claim` does; see `write_json`."""
+  delete_left_over(path)
   return claim(path, _encode_json(value))
 
 
@@ -217,9 +219,19 @@ def delete_directory(directory: str) -> None:
 
 
 def delete_unfinished(directory: str) -> None:
-  """Deletes the temporary files that interrupted writes have left anywhere in a directory."""
-  found = list_files(directory, unfinished=True)
-  delete(join(directory, info.name) for info in found if is_temporary(info.name))
+  """Deletes the temporary files that interrupted writes have left anywhere in a directory.
+
+  Those that a process of this host is writing stay.
+  """
+  names = [info.name for info in list_files(directory, unfinished=True)]
+  delete(
+    join(directory, name) for name in names if is_temporary(name) and not is_being_written(name)
+  )
+
+
+def delete_left_over(path: str) -> None:
+  """Deletes what dead processes of this host have left of writing a file, on local disks."""
+  file_system(path).delete_left_over(path)
 
 
 def retry_count() -> int:

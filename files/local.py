@@ -12,7 +12,7 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
-from files.base import FileInfo, FileSystem, temporary
+from files.base import FileInfo, FileSystem, is_left_over, temporary
 from files.read_ahead import map_ahead
 
 _CONCURRENT_READS = 8
@@ -99,6 +99,11 @@ class LocalFiles(FileSystem):
     for path in paths:
       with suppress(*_NOT_THERE):
         os.unlink(path)
+
+  def delete_left_over(self, path: str) -> None:
+    target = os.path.realpath(path)
+    with suppress(OSError), os.scandir(os.path.dirname(target)) as entries:
+      self.delete([entry.path for entry in entries if is_left_over(entry.path, target)])
 
   def delete_directory(self, directory: str) -> None:
     directory = directory.rstrip("/") or "/"

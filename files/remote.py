@@ -137,6 +137,9 @@ class RemoteFiles(FileSystem):
   def delete(self, paths: Sequence[str]) -> None:
     self._together(self._delete, paths)
 
+  def delete_left_over(self, path: str) -> None:
+    """Does nothing: object stores show no half file, and elsewhere hosts are many."""
+
   def delete_directory(self, directory: str) -> None:
     directory = directory.rstrip("/")
     self.delete([f"{directory}/{info.name}" for info in self._find(directory)])

@@ -18,9 +18,7 @@ from pathlib import Path
 import psutil
 
 _PREFIX = "heldout-"
-_NAME = re.compile(
-  rf"{_PREFIX}(?P<host>[0-9a-f]{{8}})-(?P<pid>\d+)-(?P<started>\d+)-[0-9a-f]{{32}}"
-)
+_OWNED = re.compile(r"(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-(?P<started>\d+)-[0-9a-f]{32}")
 
 # How much a clock may be set between two readings of when one process started.
 _CLOCK_SECONDS = 60
@@ -28,8 +26,13 @@ _CLOCK_SECONDS = 60
 
 def new_name() -> str:
   """Returns a name for a directory of this process: it says on which host, and who that is."""
+  return _PREFIX + owned_token()
+
+
+def owned_token() -> str:
+  """Returns a new part of a name, which says on which host this process is, and which one."""
   pid = os.getpid()
-  return f"{_PREFIX}{_host()}-{pid}-{_started(pid)}-{uuid.uuid4().hex}"
+  return f"{_host()}-{pid}-{_own_start(pid)}-{uuid.uuid4().hex}"
 
 
 @contextmanager
@@ -72,19 +75,28 @@ def remove_leftovers(directory: str | None = None) -> None:
 
 
 def is_left_over(name: str) -> bool:
-  """Whether a name is one that a process of this host made which is dead."""
-  match = _NAME.fullmatch(name)
-  if match is None or match["host"] != _host():
-    return False
-  return not _lives(int(match["pid"]), int(match["started"]))
+  """Whether a name, or the token in one, is of a process of this host which is dead."""
+  match = _OWNED.fullmatch(name.removeprefix(_PREFIX))
+  return match is not None and match["host"] == _host() and not _lives(match)
 
 
-def _lives(pid: int, started: int) -> bool:
+def is_in_use(name: str) -> bool:
+  """Whether a name, or the token in one, is of a process of this host which lives."""
+  match = _OWNED.fullmatch(name.removeprefix(_PREFIX))
+  return match is not None and match["host"] == _host() and _lives(match)
+
+
+def _lives(owner: re.Match[str]) -> bool:
   """A process that started later has only inherited the number."""
   try:
-    return _started(pid) <= started + _CLOCK_SECONDS
+    return _started(int(owner["pid"])) <= int(owner["started"]) + _CLOCK_SECONDS
   except psutil.NoSuchProcess:
     return False
+
+
+@functools.lru_cache(1)  # a child that was forked has another number
+def _own_start(pid: int) -> int:
+  return _started(pid)
 
 
 def _started(pid: int) -> int:

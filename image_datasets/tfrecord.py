@@ -14,6 +14,7 @@ from image_datasets.preprocessing import ImageNetPreprocessing
 from image_datasets.record_index import RecordIndex
 from image_datasets.scan import find_records
 from image_datasets.streamed import StreamedDataset, StreamedExamples, streamed_dataset
+from image_datasets.unfinished import check_finished
 
 # What the names of files say in front of `-00000-of-00128`, the usual first.
 _SPLITS = {"train": ("train", "training"), "test": ("validation", "test", "val", "valid")}
@@ -137,6 +138,7 @@ def _find_shards(pattern: str) -> tuple[str, dict[str, _Shards]]:
     others = [word for word in present if word != chosen]
     if others:
       found["left out"] = _Shards(others[0], by_split[others[0]])
+    check_finished(directory, chosen, {info.name for info in infos})
     _check_complete(directory, found[role])
   return directory, found
 

@@ -26,6 +26,7 @@ from files.printable import printable
 IN_PROCESS_RUNNER = "FnApiRunner"
 
 _SECONDS_OF_DOUBT = 1.0
+_SECONDS_TO_RETURN = 0.05
 
 _WHEN_INTERRUPTED = {
   "build-tfrecords": "the data set is not whole; the same command starts over",
@@ -128,7 +129,8 @@ def quiet(*, verbose: bool) -> Iterator[None]:
 def _watching_interrupts(interrupted: threading.Event) -> Iterator[None]:
   """Notes Ctrl-C, which reaches the command as all sorts of errors of its job.
 
-  What fails in threads of Beam's because of it, maybe sooner than it is noted, is not shown.
+  What fails in threads of Beam's because of it, maybe sooner than it is noted, is not shown. Where
+  Python ignores it, as in a callback from C, it comes again a little later.
   """
 
   def note(*_: object) -> NoReturn:
@@ -145,12 +147,24 @@ def _watching_interrupts(interrupted: threading.Event) -> Iterator[None]:
     if not interrupted.wait(_SECONDS_OF_DOUBT):
       threads(failure)
 
-  threading.excepthook = show
+  ignored = sys.unraisablehook
+  again: list[threading.Timer] = []
+
+  def repeat(failure: sys.UnraisableHookArgs) -> None:
+    if failure.exc_type is not KeyboardInterrupt:
+      ignored(failure)
+      return
+    again.append(threading.Timer(_SECONDS_TO_RETURN, os.kill, (os.getpid(), signal.SIGINT)))
+    again[-1].start()
+
+  threading.excepthook, sys.unraisablehook = show, repeat
   try:
     yield
   finally:
+    for timer in again:
+      timer.cancel()
     signal.signal(signal.SIGINT, former)
-    threading.excepthook = threads
+    threading.excepthook, sys.unraisablehook = threads, ignored
 
 
 def _fail(command: str, error: Exception) -> int:

@@ -34,7 +34,8 @@ class Job(beam.Pipeline):
     if options.view_as(StandardOptions).no_wait_until_finish:
       raise UsageError("--no_wait_until_finish: the command waits for its job, to finish its work")
     try:
-      super().__init__(runner_of_processes(options), options)
+      with scratch.temporary_files_until_exit():  # of which Beam forgets one if it is killed
+        super().__init__(runner_of_processes(options), options)
     except ValueError as error:
       raise UsageError(" ".join(str(error).split())) from error
     self._submitting = False

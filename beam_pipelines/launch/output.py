@@ -51,6 +51,7 @@ class Output(NamedTuple):
         _write_standard_output(content)
       else:
         _check(str(self), self.target)  # which may have changed since the command began
+        files.delete_left_over(self.target)
         files.write_bytes(self.target, content)
     except OSError as error:
       reason = error.strerror or str(error).partition("\n")[0]

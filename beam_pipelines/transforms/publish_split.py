@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -15,6 +16,7 @@ import files
 from beam_pipelines.transforms.shard_plan import ShardPlan, ShardTask, read_plan
 from beam_pipelines.transforms.write_shards import CORRUPT, WRITTEN, WrittenShard
 from files.errors import UsageError
+from image_datasets import unfinished
 from image_datasets.features import FeatureNames
 from image_datasets.image_tree import NO_ENTRY, NO_FILE, NO_IMAGE, LeftOut
 from image_datasets.record_index import MISSING, RecordIndex, encode_record_index, index_path
@@ -25,7 +27,7 @@ class Built:
   """What the note of a split says.
 
   Attributes:
-    job: who wrote it.
+    job: the token of who wrote it.
     images: where the files came from.
     shards: how many files there are.
     examples: how many they hold.
@@ -65,25 +67,27 @@ class PublishSplit(beam.PTransform):
 
   Args:
     task: what was written.
-    job: who writes.
+    token: of the mark that the split has while it is written.
   """
 
   task: ShardTask
-  job: str
+  token: str
 
   def expand(self, shards: dict[str, beam.PCollection]) -> beam.PCollection[Built]:
     """Waits for all shards, then writes in one place."""
     return (
       shards[WRITTEN].pipeline
-      | "Once" >> beam.Create([self.job])
+      | "Once" >> beam.Create([self.token])
       | "Publish split"
       >> beam.Map(_publish, AsList(shards[WRITTEN]), AsList(shards[CORRUPT]), self.task)
     )
 
 
 def _publish(
-  job: str, written: Sequence[WrittenShard], found: Sequence[LeftOut], task: ShardTask
+  token: str, written: Sequence[WrittenShard], found: Sequence[LeftOut], task: ShardTask
 ) -> Built:
+  if not unfinished.is_held(task.output, task.split, token):
+    return _already_published(token, task)
   plan = read_plan(task.plan)
   if task.judged:
     plan = plan.without(found)
@@ -99,7 +103,7 @@ def _publish(
   left_out = sorted({*plan.left_out, *corrupt})
   reasons = Counter(entry.reason for entry in left_out)
   built = Built(
-    job=job,
+    job=token,
     images=task.images,
     shards=task.shards,
     examples=int((index.shard != MISSING).sum()),
@@ -113,7 +117,31 @@ def _publish(
   files.write_bytes(list_path(task.output, task.split), _encode_list(left_out))
   files.write_bytes(index_path(task.output, task.split), encode_record_index(task.split, index))
   files.write_json(note_path(task.output, task.split), dataclasses.asdict(built))
+  _delete_others(task)
+  unfinished.finish(task.output, task.split)
   return built
+
+
+def _already_published(token: str, task: ShardTask) -> Built:
+  """Returns what the note says, for a worker that does its work twice.
+
+  Raises:
+    UsageError: it was another command that wrote the split.
+  """
+  path = note_path(task.output, task.split)
+  note = files.read_json(path) if files.exists(path) else {}
+  if note.get("job") != token:
+    raise UsageError(f"{task.output}: another command has taken over: nothing was published")
+  return Built(**note)
+
+
+def _delete_others(task: ShardTask) -> None:
+  """Deletes the files of an earlier build into another number of shards."""
+  pattern = re.compile(rf"{task.split}-\d{{5}}-of-\d{{5}}")
+  names = {task.name(shard) for shard in range(task.shards)}
+  found = {info.name for info in files.list_files(task.output)}
+  others = sorted(name for name in found - names if pattern.fullmatch(name))
+  files.delete(files.join(task.output, name) for name in others)
 
 
 def _gather_index(plan: ShardPlan, task: ShardTask, shards: Sequence[WrittenShard]) -> RecordIndex:

@@ -5,10 +5,13 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
+import files
 from files import scratch
+from files.base import temporary
 
 _HOLDS_ONE = """
 import sys, tempfile, time
@@ -97,3 +100,21 @@ def test_what_is_made_and_forgotten_is_gone_when_the_process_ends(tmp_path):
   command = [sys.executable, "-c", textwrap.dedent(program), str(tmp_path)]
   subprocess.run(command, check=True)
   assert list(tmp_path.iterdir()) == []
+
+
+def test_temporary_files_go_with_their_process(tmp_path):
+  """Those of a dead one are deleted by who writes the file next; those of a living one stay."""
+  path = tmp_path / "x.json"
+  code = "import sys; from files.base import temporary; print(temporary(sys.argv[1]))"
+  dead, other = (
+    Path(subprocess.check_output([sys.executable, "-c", code, str(to)], text=True).strip())
+    for to in (path, tmp_path / "y.json")
+  )
+  mine, unknown = Path(temporary(str(path))), tmp_path / f"x.json.{'0' * 32}.tmp"
+  for left in (dead, other, mine, unknown):
+    left.write_text("half")
+  files.write_json(str(path), 1)
+  assert set(tmp_path.iterdir()) == {path, other, mine, unknown}
+  assert [info.name for info in files.list_files(str(tmp_path))] == ["x.json"]
+  files.delete_unfinished(str(tmp_path))
+  assert set(tmp_path.iterdir()) == {path, mine}

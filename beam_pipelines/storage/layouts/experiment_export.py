@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import files
 from beam_pipelines.storage.layouts.layout_writers import Exported, write_layout
+from beam_pipelines.storage.layouts.notes import begin_note, is_abandoned
 from beam_pipelines.storage.runs.experiment import Listing, Skipped, require_runs
 from beam_pipelines.storage.runs.judgement import (
   SetSizes,
@@ -49,6 +51,8 @@ def export_experiment(
 ) -> Summary:
   """Writes the recorded outcomes of a subset ratio; runs are read twice, and never held.
 
+  While it writes, a note in the directory says so. What a killed export has left is replaced.
+
   Args:
     experiment: the directory of runs.
     layout: one of `layout_writers.WRITTEN_LAYOUTS`.
@@ -60,8 +64,7 @@ def export_experiment(
       is not recorded.
     OSError: something cannot be read or written.
   """
-  if found := files.list_files(directory):
-    raise UsageError(f"{files.join(directory, found[0].name)} is there: choose a new directory")
+  former = _find_abandoned(directory)
   listing = require_runs(experiment)
   ratio = _choose_ratio(experiment, listing, subset_ratio)
   judged = _judge(listing, ratio)
@@ -81,8 +84,34 @@ def export_experiment(
     for recorded in read_in_order(listing, ratio, with_margins=exported.margin is not None)
     if recorded.key in judged.usable and isinstance(recorded.outcome, RunOutcome)
   )
-  notes = write_layout(layout, exported, outcomes)
+  files.delete(former)
+  notes = _write(layout, exported, outcomes)
   return Summary(len(judged.usable), ratio, [*listing.skipped, *judged.skipped], notes)
+
+
+def _find_abandoned(directory: str) -> list[str]:
+  """Returns the files that a killed export has left in a directory.
+
+  Raises:
+    UsageError: something else is there.
+  """
+  names = [info.name for info in files.list_files(directory, unfinished=True)]
+  whole = not is_abandoned(directory, names)
+  if whole and (found := [name for name in names if not files.is_left_over(name)]):
+    raise UsageError(f"{files.join(directory, found[0])} is there: choose a new directory")
+  return [files.join(directory, name) for name in names]
+
+
+def _write(layout: str, exported: Exported, outcomes: Iterable[RunOutcome]) -> list[str]:
+  """Writes a layout, all of it or nothing, unless the process is killed."""
+  directory = exported.directory
+  if not begin_note(directory):
+    raise UsageError(f"{directory}: another command is writing there: choose a new directory")
+  try:
+    return write_layout(layout, exported, outcomes)
+  except BaseException:
+    files.delete(files.join(directory, info.name) for info in files.list_files(directory))
+    raise
 
 
 def _choose_ratio(experiment: str, listing: Listing, wanted: float | None) -> float:

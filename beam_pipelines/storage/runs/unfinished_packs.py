@@ -29,7 +29,10 @@ def finish(directory: str) -> None:
 
 def discard_left_over(experiment: str) -> None:
   """Finishes the packs whose process, on this host, is dead."""
-  for info in files.list_files(experiment):
+  for info in files.list_files(experiment, unfinished=True):
+    if files.is_left_over(info.name):
+      files.delete([files.join(experiment, info.name)])
+      continue
     match = _MARKED.fullmatch(info.name)
     if match is None or info.problem:
       continue

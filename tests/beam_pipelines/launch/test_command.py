@@ -1,6 +1,9 @@
 import argparse
+import ctypes
 import importlib.metadata
 import logging
+import signal
+import time
 
 import pytest
 from apache_beam.options.pipeline_options import StandardOptions
@@ -88,6 +91,18 @@ def test_unexpected_errors_keep_their_traceback_for_whoever_asks(capsys):
   assert capsys.readouterr().err.startswith(line)
   assert command.execute("do", fail, ["--verbose"]) == 2
   assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_interrupt_in_a_callback_from_c_is_not_lost(capsys):
+  """There Python prints a traceback, and goes on, as while Numba compiles."""
+  interrupt = ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGINT))
+
+  def run(argv):
+    interrupt()
+    time.sleep(60)
+
+  assert command.execute("inspect", run, []) == 130
+  assert capsys.readouterr().err == "heldout inspect: interrupted: nothing was written\n"
 
 
 def test_what_a_data_set_has_to_say_is_shown_and_what_libraries_log_is_not(capsys):
