@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 
 import numpy as np
 import pytest
@@ -214,8 +215,10 @@ def _write_archive(content):
   return write
 
 
-def _rename_to_torch(paths):
-  paths["masks"] = paths["masks"].rename(paths["masks"].with_suffix(".pt"))
+def _write_torch(paths):
+  paths["masks"] = paths["masks"].with_suffix(".pt")
+  with zipfile.ZipFile(paths["masks"], "w") as archive:
+    archive.writestr("masks/data.pkl", b"\x80\x02N.")
 
 
 BROKEN = {
@@ -240,7 +243,7 @@ BROKEN = {
     _write_archive(lambda path: np.savez(path, masks=1)),
     "masks.npz holds a single number",
   ),
-  "torch": (_rename_to_torch, "masks.pt is PyTorch's, which is not installed"),
+  "torch": (_write_torch, "masks.pt is PyTorch's, which is not installed"),
   "a number": (_resave("masks", lambda array: array[0, 0]), "masks.npy is a single number"),
   "Fortran": (_resave("masks", np.asfortranarray), "masks.npy is in Fortran order"),
   "one dimension": (_resave("masks", lambda array: array[0]), "masks.npy has 1 dimensions"),

@@ -73,7 +73,7 @@ def test_completed_must_be_of_all_runs(tmp_path, outcomes, capsys):
   write_datamodels(tmp_path / "store", outcomes)
   np.save(tmp_path / "store" / "_completed.npy", np.ones(3, bool))
   assert import_outcomes(tmp_path / "runs", "--from=datamodels", f"--source={tmp_path}/store") == 2
-  assert "_completed.npy is of 3 runs and " in capsys.readouterr().err
+  assert "_completed.npy is of shape (3,) and " in capsys.readouterr().err
 
 
 def test_rows_that_are_not_completed_do_not_count_into_the_share(tmp_path, outcomes, capsys):
@@ -84,3 +84,27 @@ def test_rows_that_are_not_completed_do_not_count_into_the_share(tmp_path, outco
   np.save(tmp_path / "store" / "masks.npy", masks)
   assert import_outcomes(tmp_path / "runs", "--from=datamodels", f"--source={tmp_path}/store") == 0
   assert "imported 10 runs at subset ratio 0.5" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 2.0, -1.0, 0.5])
+def test_what_is_neither_0_nor_1_is_not_completed(tmp_path, outcomes, value, capsys):
+  completed = np.ones(RUNS)
+  completed[[3, 5]] = value, 0
+  write_datamodels(tmp_path / "store", outcomes)
+  path = tmp_path / "store" / "_completed.npy"
+  np.save(path, completed)
+  assert import_outcomes(tmp_path / "runs", "--from=datamodels", f"--source={tmp_path}/store") == 0
+  assert (
+    f"left out 2 rows:\n  row 3 has {value} in {path}, which is neither 0 nor 1\n"
+    "  row 5 is not completed\n"
+  ) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("shape", [(1, RUNS), (RUNS, 2), (2, RUNS // 2)])
+def test_completed_is_of_one_number_a_run(tmp_path, outcomes, shape, capsys):
+  write_datamodels(tmp_path / "store", outcomes)
+  np.save(tmp_path / "store" / "_completed.npy", np.ones(shape, bool))
+  assert import_outcomes(tmp_path / "runs", "--from=datamodels", f"--source={tmp_path}/store") == 2
+  error = capsys.readouterr().err
+  assert f"_completed.npy is of shape {shape} and " in error
+  assert error.count("\n") == 1

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from beam_pipelines.storage.layouts.sources import Source
 from beam_pipelines.storage.runs.outcome import RunOutcome
 from tests.helpers.imports import (
   import_outcomes,
@@ -109,3 +110,12 @@ def test_no_number_of_examples_takes_all_memory(tmp_path, outcomes, capsys):
   error = capsys.readouterr().err
   assert "is said to be of 1,000,000,000,000 training examples: 1 to 268,435,456 can be" in error
   assert error.count("\n") == 1
+
+
+def test_masks_of_few_indices_are_made_a_few_at_a_time(tmp_path):
+  """An index of 8 bytes becomes a mask of millions."""
+  (tmp_path / "dattri").mkdir()
+  np.save(tmp_path / "dattri" / "indices.npy", np.zeros((1000, 1), int))
+  np.save(tmp_path / "dattri" / "target_values.npy", np.full((1000, 1), -0.5))
+  source = Source("dattri", f"{tmp_path}/dattri", num_train=1 << 26)
+  assert source.open().description.row_bytes == 1 << 26

@@ -186,3 +186,36 @@ def test_a_model_of_another_size_is_left_out_before_it_is_read(tmp_path, outcome
   assert "left out 2 rows:" in out
   assert "keep.npy has shape (68719476736,), the first has (37,)" in out
   assert "has shape (17179869184, 1): scores are (n, augmentations)" in out
+
+
+def test_logits_are_judged_in_blocks_of_bytes(tmp_path, outcomes, monkeypatch):
+  labels = _labels(outcomes)
+  write_lira(tmp_path / "exp", outcomes, labels)
+  flags = ["--from=lira", f"--source={tmp_path}/exp"]
+  assert import_outcomes(tmp_path / "whole", *flags) == 0
+  monkeypatch.setattr("beam_pipelines.storage.layouts.lira._BLOCK_BYTES", 8 * 2 * 10 * 5 + 1)
+  assert import_outcomes(tmp_path / "blocks", *flags) == 0
+  options = {"with_margins": True}
+  assert read_experiment(tmp_path / "blocks", **options) == (
+    read_experiment(tmp_path / "whole", **options)
+  )
+
+
+@pytest.mark.parametrize("kind", ["logits", "scores"])
+def test_more_augmentations_than_memory_takes_are_left_out(tmp_path, outcomes, kind, capsys):
+  write_lira(tmp_path / "exp", outcomes, _labels(outcomes), logits=kind == "logits")
+  path = tmp_path / "exp" / "experiment-3_20" / kind / "0000000100.npy"
+  shape = (1 << 30,) if kind == "scores" else (1, 1 << 27, 10)
+  _claim(path, "<f8", (NUM_TRAIN, *shape))
+  assert import_outcomes(tmp_path / "runs", "--from=lira", f"--source={tmp_path}/exp") == 0
+  out = capsys.readouterr().out
+  assert f"  row 3 {path} has {math.prod(shape):,} numbers for each example, more than the " in out
+
+
+def test_more_labels_than_memory_takes_are_refused(tmp_path, outcomes, capsys):
+  write_lira(tmp_path / "exp", outcomes, _labels(outcomes))
+  _claim(tmp_path / "exp" / "y_train.npy", "<i8", (1 << 36,))
+  assert import_outcomes(tmp_path / "runs", "--from=lira", f"--source={tmp_path}/exp") == 2
+  error = capsys.readouterr().err
+  assert "y_train.npy has 68,719,476,736 labels: at most 268,435,456 can be imported" in error
+  assert error.count("\n") == 1

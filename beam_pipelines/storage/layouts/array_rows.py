@@ -77,8 +77,7 @@ class ArrayRows:
     """Returns some rows; see `ForeignRows`."""
     problems: dict[int, str] = {}
     if self._matrices.completed is not None:
-      done = self._matrices.completed.read(start, stop).reshape(-1)
-      problems = {int(row): "is not completed" for row in np.flatnonzero(done == 0)}
+      problems = dict(_not_completed(self._matrices.completed, start, stop))
     outcomes = {name: matrix.read(start, stop) for name, matrix in self._matrices.named()}
     if self._matrices.log_probabilities:
       values = outcomes["test_margin"] * np.float64(self._matrices.log_probabilities)
@@ -103,7 +102,7 @@ class ArrayRows:
     usable = np.ones(len(masks), bool)
     usable[list(problems)] = False
     if self._matrices.completed is not None:
-      usable &= self._matrices.completed.read(start, stop).reshape(-1) != 0
+      usable[[row for row, _ in _not_completed(self._matrices.completed, start, stop)]] = False
     return masks[usable]
 
   def _masks(self, start: int, stop: int) -> tuple[np.ndarray, dict[int, str]]:
@@ -155,7 +154,10 @@ class ArrayRows:
       margins,
       origin,
       missing,
-      max(math.prod(matrix.shape[1:]) * matrix.dtype.itemsize for matrix in everything),
+      max(
+        self._num_train,  # a mask of indices
+        *(math.prod(matrix.shape[1:]) * matrix.dtype.itemsize for matrix in everything),
+      ),
       given.given_ratio,
     )
 
@@ -206,12 +208,22 @@ def _check_shapes(given: Matrices, runs_first: bool) -> int:
       raise UsageError(
         f"{matrix.path} is of {matrix.shape[1]:,} examples and {path} of {size:,}: they must agree"
       )
-  if given.completed is not None and math.prod(given.completed.shape) != rows:
+  if given.completed is not None and given.completed.shape not in ((rows,), (rows, 1)):
     raise UsageError(
-      f"{given.completed.path} is of {math.prod(given.completed.shape):,} runs and "
-      f"{given.masks.path} of {rows:,}: they must agree"
+      f"{given.completed.path} is of shape {given.completed.shape} and "
+      f"{given.masks.path} of {rows:,} runs: they must agree"
     )
   return rows
+
+
+def _not_completed(completed: Matrix, start: int, stop: int) -> Iterator[tuple[int, str]]:
+  """Yields those of some rows that are not said to be complete, and why."""
+  done = completed.read(start, stop).reshape(-1)
+  for row in np.flatnonzero(done != 1).tolist():
+    if done[row] == 0:
+      yield row, "is not completed"
+    else:
+      yield row, f"has {done[row]} in {completed.path}, which is neither 0 nor 1"
 
 
 def _count_training(given: Matrices) -> int:

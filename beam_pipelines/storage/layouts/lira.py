@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -33,6 +34,7 @@ _KEEP = re.compile(r"(?:(?P<model>.+)/)?keep\.npy")
 _KINDS = ("correct", "logits", "scores")
 _EPOCH = re.compile(rf"(?P<kind>{'|'.join(_KINDS)})(?:/(?P<epoch>\d+))?\.npy", re.ASCII)
 _LABELS = "y_train"
+_BLOCK_BYTES = 1 << 26
 
 
 class _Model(NamedTuple):
@@ -120,7 +122,7 @@ class LiraRows:
     else:
       origin["bits"] = f"from the sign of the score, averaged over augmentations; {ZERO}"
     first = next(path for model in self._models if (path := self._outcome_of(model)))
-    shape = NpyRows.open(first).shape
+    NpyRows.open(first)
     return Description(
       rows=len(self._models),
       num_train=self._num_train,
@@ -129,7 +131,7 @@ class LiraRows:
       margins=None if margin == SIGNS else cast("MarginKind", margin),
       origin=origin,
       missing={"test_correct": "LiRA has no test outcomes"},
-      row_bytes=8 * math.prod(shape),
+      row_bytes=8 * self._num_train,
     )
 
   def _outcome_of(self, model: _Model) -> str | None:
@@ -154,18 +156,15 @@ class LiraRows:
     shape = matrix.shape
     if len(shape) not in (2, 3, 4) or shape[0] != self._num_train or shape[-1] < 2:
       raise RowError(f"{model.logits} has shape {shape}: logits are (n, 1, augmentations, classes)")
-    values = _read(matrix)
-    logits = values.reshape(len(values), -1, values.shape[-1]).mean(axis=1, dtype=np.float64)
     assert self._labels is not None
-    labels = self._labels[: len(logits)]
-    if labels.max() >= logits.shape[1]:
-      raise RowError(f"{model.logits} is of {logits.shape[1]} classes: there are labels beyond")
-    of_label = np.take_along_axis(logits, labels[:, None], 1)[:, 0]
-    others = logits.copy()
-    np.put_along_axis(others, labels[:, None], -np.inf, 1)
-    largest = others.max(axis=1)
-    rest = largest + np.log(np.exp(others - largest[:, None]).sum(axis=1))
-    return logits.argmax(axis=1) == labels, of_label - rest
+    labels = self._labels[: self._num_train]
+    if labels.max() >= shape[-1]:
+      raise RowError(f"{model.logits} is of {shape[-1]} classes: there are labels beyond")
+    correct, margins = np.empty(len(labels), bool), np.empty(len(labels))
+    for rows, values in _blocks(matrix):
+      logits = values.reshape(len(values), -1, shape[-1]).mean(axis=1, dtype=np.float64)
+      correct[rows], margins[rows] = _judge(logits, labels[rows])
+    return correct, margins
 
   def _average_scores(self, model: _Model) -> np.ndarray:
     if model.scores is None:
@@ -175,8 +174,10 @@ class LiraRows:
       raise RowError(f"{model.scores} has shape {matrix.shape}: scores are (n, augmentations)")
     if matrix.dtype.kind != "f":
       raise RowError(f"{model.scores} is {matrix.dtype}: scores are floats")
-    values = _read(matrix)
-    return values.reshape(len(values), -1).mean(axis=1, dtype=np.float64)
+    margins = np.empty(self._num_train)
+    for rows, values in _blocks(matrix):
+      margins[rows] = values.reshape(len(values), -1).mean(axis=1, dtype=np.float64)
+    return margins
 
 
 def _find_models(directory: str, names: list[str]) -> list[_Model]:
@@ -221,6 +222,40 @@ def _numbers(name: str) -> list[int]:
   return [int(number) for number in re.findall(r"\d+", name, re.ASCII)]
 
 
+def _judge(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Returns whether the label has the largest logit, and the margins by logsumexp.
+
+  Args:
+    logits: float64 [examples, classes].
+    labels: int64 [examples].
+  """
+  of_label = np.take_along_axis(logits, labels[:, None], 1)[:, 0]
+  correct = logits.argmax(axis=1) == labels
+  np.put_along_axis(logits, labels[:, None], -np.inf, 1)
+  largest = logits.max(axis=1)
+  logits -= largest[:, None]
+  return correct, of_label - (largest + np.log(np.exp(logits, out=logits).sum(axis=1)))
+
+
+def _blocks(matrix: Matrix) -> Iterator[tuple[slice, np.ndarray]]:
+  """Yields ranges of examples and what a file has of them, within a bound of bytes.
+
+  Raises:
+    RowError: not even one example is within it.
+  """
+  examples, *others = matrix.shape
+  example_bytes = 8 * math.prod(others)  # as float64
+  if example_bytes > _BLOCK_BYTES:
+    raise RowError(
+      f"{matrix.path} has {math.prod(others):,} numbers for each example, more than the "
+      f"{_BLOCK_BYTES // 8:,} that can be averaged"
+    )
+  step = _BLOCK_BYTES // max(example_bytes, 1)
+  for start in range(0, examples, step):
+    stop = min(start + step, examples)
+    yield slice(start, stop), matrix.read(start, stop)
+
+
 def _read(matrix: Matrix) -> np.ndarray:
   return matrix.read(0, matrix.shape[0])
 
@@ -236,6 +271,10 @@ def _length(path: str) -> int:
 
 def _read_labels(path: str) -> np.ndarray:
   rows = open_matrix(path, "labels")
+  if math.prod(rows.shape) > MOST_EXAMPLES:
+    raise UsageError(
+      f"{path} has {math.prod(rows.shape):,} labels: at most {MOST_EXAMPLES:,} can be imported"
+    )
   labels = rows.read(0, rows.shape[0]).reshape(-1)
   if labels.dtype.kind not in "iu" or not len(labels) or labels.min() < 0:
     raise UsageError(f"{path} holds no labels: those are whole numbers from 0")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import posixpath
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 import files
+from beam_pipelines.storage.layouts.torch_files import TorchFileError, as_array, read_tensors
 from files.errors import UsageError
 from files.npy_rows import NpyRows
 from files.npz import NpzError, list_arrays, read_arrays
@@ -108,30 +108,11 @@ def _read_archive(path: str, name: str) -> np.ndarray:
 
 def _read_torch(path: str, name: str) -> np.ndarray:
   try:
-    import torch
-  except ImportError:
-    raise UsageError(
-      f"{path} is PyTorch's, which is not installed: install Heldout with it, "
-      "`pip install heldout[torch]`, or save the tensor as .npy"
-    ) from None
-  content = io.BytesIO(files.read_bytes(path))
-  try:
-    # Never by unpickling: a pickle may do anything.
-    loaded = torch.load(content, map_location="cpu", weights_only=True)
-  except MemoryError:
-    raise
-  except Exception as error:  # of a dozen kinds; they advise to unpickle it after all
-    raise UsageError(
-      f"{path} is damaged or holds more than tensors, which is not unpickled: save the tensor "
-      "alone, or as .npy"
-    ) from error
-  if isinstance(loaded, dict):
-    loaded = loaded[_choose(path, [str(key) for key in loaded], name)]
-  if not isinstance(loaded, torch.Tensor):
-    raise UsageError(f"{path} holds a {type(loaded).__name__}, not a tensor: save it as .npy")
-  return _checked(
-    path, loaded.detach().float().numpy() if loaded.is_floating_point() else loaded.detach().numpy()
-  )
+    found = read_tensors(files.read_bytes(path))
+    chosen = next(iter(found)) if "" in found else _choose(path, list(found), name)
+    return _checked(path, as_array(found[chosen]))
+  except TorchFileError as error:
+    raise UsageError(f"{path} {error}") from error
 
 
 def _choose(path: str, found: list[str], name: str) -> str:

@@ -34,6 +34,15 @@ _OUTCOMES = {
 }
 
 
+# Files that no other layout has where its source is.
+_MARKS = {
+  "lira": re.compile(r"[^/]+/keep\.npy"),
+  "datamodels": re.compile(rf"masks\.npy|{_RELEASED.pattern}", re.ASCII),
+  "dattri": re.compile(r"target_values\.\w+"),
+  "trak": re.compile(r"mask\.npy"),
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class Source:
   """Outcomes in a foreign layout, and what was said of them.
@@ -68,6 +77,8 @@ class Source:
         meant.
       OSError: something cannot be read.
     """
+    if self.layout != "arrays":
+      _check_one_layout(self._directory, self.layout)
     if self.layout == "lira":
       return LiraRows(self._directory, self.labels)
     matrices = {
@@ -206,6 +217,22 @@ class _Directory:
     there = ", ".join(sorted(self.names)[:5]) or "nothing"
     more = ", …" if len(self.names) > 5 else ""
     return UsageError(f"{self.path} holds no {stem}.npy: there is {there}{more}")
+
+
+def _check_one_layout(directory: str, layout: str) -> None:
+  """Makes sure that outcomes of another layout are not passed over.
+
+  Raises:
+    UsageError: there are such beside those of the layout.
+  """
+  names = [info.name for info in files.list_files(directory)]
+  there = [mark for mark, file in _MARKS.items() if any(map(file.fullmatch, names))]
+  others = [other for other in there if other != layout]
+  if layout in there and others:
+    raise UsageError(
+      f"{directory} holds outcomes of {layout} and of {', '.join(others)}: give each a directory "
+      "of its own"
+    )
 
 
 def _parse_indices(path: str, content: bytes | OSError) -> np.ndarray:

@@ -23,6 +23,7 @@ from beam_pipelines.storage.scores.manifest import (
 )
 from beam_pipelines.storage.scores.tables import TABLE_NAMES, is_table, table_schema
 from files.errors import UsageError
+from files.inflate import ordinary_limit
 
 DENSE = "influence.zarr"
 
@@ -45,12 +46,23 @@ class Scores:
     """Returns all rows of a score table, in the order of its parts' names.
 
     Raises:
-      UsageError: a part is not there, or is not the one that was published.
+      UsageError: a part is not there, or is not the one that was published; or all together unpack
+        to more than tables do.
     """
-    parts = [read_part(self.path, part) for part in self.manifest.parts_of(name)]
-    if not parts:
+    parts = self.manifest.parts_of(name)
+    limit = left = ordinary_limit(sum(part.bytes for part in parts))
+    tables: list[pa.Table] = []
+    for part in parts:
+      tables.append(read_part(self.path, part))
+      left -= tables[-1].nbytes
+      if left < 0:
+        raise UsageError(
+          f"{files.join(self.path, name)} unpacks to more than {limit:,} bytes, which no table "
+          "does: score again, or fetch the scores again"
+        )
+    if not tables:
       return table_schema(name, self.manifest.options.outcome).empty_table()
-    return pa.concat_tables(parts)
+    return pa.concat_tables(tables)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 import os
 import shutil
 
+import pyarrow as pa
 import pytest
 
 from beam_pipelines.storage.scores import directory
@@ -61,6 +62,17 @@ def test_other_scores_published_while_reading_are_noticed(tmp_path, scores):
 
   with pytest.raises(UsageError, match="other scores were published while these were read"):
     read_slowly()
+
+
+def test_many_parts_are_no_larger_together_than_a_table(tmp_path):
+  """Each is within the bounds of a file of its size, and there may be thousands."""
+  of_runs = pa.repeat("x" * 20_000, 8_000)  # 160 MB in 4 KB
+  reasons = make_table("skipped", path=[""] * 8_000, reason=of_runs)
+  scores = publish_tables(tmp_path, skipped=[reasons, reasons])
+  with pytest.raises(
+    UsageError, match=r"skipped unpacks to more than 26\d,\d{3},\d{3} bytes, which"
+  ):
+    read_table(scores, "skipped")
 
 
 def test_files_of_others_are_left_alone(tmp_path, scores):
