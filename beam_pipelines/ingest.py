@@ -238,8 +238,8 @@ def _summary(
     )
   if run_archive.left_out:
     yield (
-      f"{run_archive.left_out:,} files belong to no run and were left out: "
-      f"{run_archive.first_left_out!r}, …"
+      f"files that belong to no run, and were left out: {run_archive.left_out:,}, such as "
+      f"{run_archive.first_left_out!r}"
     )
 
 

@@ -190,7 +190,7 @@ def test_what_belongs_to_no_run_and_what_is_incomplete_is_said(tmp_path, capsys)
   assert _ingest(archive, tmp_path / "e") == 0
   assert capsys.readouterr().out.splitlines()[2:] == [
     f"1 runs have no aux_arrays.npz in the archive and are incomplete: {tmp_path}/e/0.3/1, …",
-    "2 files belong to no run and were left out: 'experiment/README', …",
+    "files that belong to no run, and were left out: 2, such as 'experiment/README'",
   ]
 
 
