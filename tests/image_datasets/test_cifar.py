@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 
 from image_datasets import DatasetError, cifar, load_dataset
+from tests.helpers.cifar import BATCHES, NAMES, planes, splits, write_python
 from tests.helpers.python2 import python2_pickle
 
-NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 FINE = [f"fine_{i}" for i in range(100)]
-BATCHES = [f"data_batch_{i}" for i in range(1, 6)]
 
 
 @pytest.fixture(scope="module")
@@ -21,33 +20,6 @@ def images():
 @pytest.fixture(scope="module")
 def labels():
   return np.array([3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8])
-
-
-def planes(images):
-  """As stored: all red pixels of an image, then the green, then the blue ones."""
-  return images.transpose(0, 3, 1, 2).reshape(len(images), -1)
-
-
-def splits(images, labels, names):
-  """Yields each file's name, images and labels."""
-  sizes = np.linspace(0, 10, len(names), dtype=int)
-  yield from (
-    (name, images[start:stop], labels[start:stop])
-    for name, start, stop in zip(names, sizes, [*sizes[1:], 12], strict=True)
-  )
-
-
-def write_python(directory, images, labels, dump=python2_pickle):
-  for name, some, their in splits(images, labels, [*BATCHES, "test_batch"]):
-    batch = {
-      "batch_label": f"testing {name}",
-      "labels": their.tolist(),
-      "data": planes(some),
-      "filenames": [f"{i}.png" for i in range(len(some))],
-    }
-    (directory / name).write_bytes(dump(batch))
-  meta = {"num_cases_per_batch": 2, "label_names": NAMES, "num_vis": 3072}
-  (directory / "batches.meta").write_bytes(dump(meta))
 
 
 def write_binary(directory, images, labels):

@@ -9,18 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from image_datasets import DatasetError, idx
-
-
-def to_idx(array):
-  header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
-  return header + array.astype(np.uint8).tobytes()
-
-
-def write(directory, arrays, pattern="{}-idx{}-ubyte"):
-  for stem, array in arrays.items():
-    name = pattern.format(stem, array.ndim)
-    content = to_idx(array)
-    (directory / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+from tests.helpers.idx import emnist, to_idx, write_idx
 
 
 @pytest.fixture
@@ -39,7 +28,7 @@ def arrays(real_digits):
   ["{}-idx{}-ubyte", "{}.idx{}-ubyte", "{}-idx{}-ubyte.gz", "{}.idx{}-ubyte.gz"],
 )
 def test_load_reads_every_usual_name(tmp_path, arrays, pattern):
-  write(tmp_path, arrays, pattern)
+  write_idx(tmp_path, arrays, pattern)
   dataset = idx.load(str(tmp_path))
   assert dataset.spec == f"idx:{tmp_path}"
   np.testing.assert_array_equal(dataset.train.images[..., 0], arrays["train-images"])
@@ -53,7 +42,7 @@ def test_load_reads_images_with_channels(tmp_path, arrays):
   for stem in ("train-images", "t10k-images"):
     grey = arrays[stem]
     arrays[stem] = np.stack([grey, grey // 2, grey // 3], axis=-1)
-  write(tmp_path, arrays)
+  write_idx(tmp_path, arrays)
   dataset = idx.load(str(tmp_path))
   assert dataset.image_shape == (8, 8, 3)
   np.testing.assert_array_equal(dataset.test.images, arrays["t10k-images"])
@@ -62,7 +51,7 @@ def test_load_reads_images_with_channels(tmp_path, arrays):
 @pytest.mark.parametrize("stem", ["train-images", "train-labels", "t10k-images", "t10k-labels"])
 def test_a_missing_file_is_named(tmp_path, arrays, stem):
   del arrays[stem]
-  write(tmp_path, arrays)
+  write_idx(tmp_path, arrays)
   with pytest.raises(
     DatasetError,
     match=rf"^{tmp_path}: holds no {stem}-idx\d-ubyte, nor by another usual name; check the path",
@@ -79,7 +68,7 @@ def test_a_missing_directory_is_named(tmp_path):
 
 def test_a_validation_split_is_left_out_with_a_warning(tmp_path, arrays):
   validation = {"val-images": arrays["t10k-images"], "val-labels": arrays["t10k-labels"]}
-  write(tmp_path, arrays | validation)
+  write_idx(tmp_path, arrays | validation)
   dataset = idx.load(str(tmp_path))
   assert len(dataset.train) == 60
   assert dataset.warnings[0].startswith(
@@ -88,7 +77,7 @@ def test_a_validation_split_is_left_out_with_a_warning(tmp_path, arrays):
 
 
 def test_a_single_file_is_refused(tmp_path, arrays):
-  write(tmp_path, arrays)
+  write_idx(tmp_path, arrays)
   with pytest.raises(
     DatasetError, match="train-images-idx3-ubyte: is a file, or empty: give the directory that ho"
   ):
@@ -97,7 +86,7 @@ def test_a_single_file_is_refused(tmp_path, arrays):
 
 def test_a_directory_that_holds_the_one_that_was_meant(tmp_path, arrays):
   (tmp_path / "MNIST" / "raw").mkdir(parents=True)
-  write(tmp_path / "MNIST" / "raw", arrays)
+  write_idx(tmp_path / "MNIST" / "raw", arrays)
   with pytest.raises(DatasetError, match=rf"; did you mean idx:{tmp_path}/MNIST/raw\?$"):
     idx.load(str(tmp_path))
 
@@ -108,14 +97,14 @@ def test_a_directory_that_holds_the_one_that_was_meant(tmp_path, arrays):
 def test_files_in_directories_of_their_names_are_found(tmp_path, arrays, pattern):
   for stem, array in arrays.items():
     (tmp_path / pattern.format(stem, array.ndim)).parent.mkdir()
-  write(tmp_path, arrays, pattern)
+  write_idx(tmp_path, arrays, pattern)
   dataset = idx.load(str(tmp_path))
   np.testing.assert_array_equal(dataset.train.images[..., 0], arrays["train-images"])
   np.testing.assert_array_equal(dataset.test.labels, arrays["t10k-labels"])
 
 
 def test_a_directory_that_bears_a_files_name_is_not_in_the_way(tmp_path, arrays):
-  write(tmp_path, arrays, "{}.idx{}-ubyte")
+  write_idx(tmp_path, arrays, "{}.idx{}-ubyte")
   for stem, array in arrays.items():
     directory = tmp_path / f"{stem}-idx{array.ndim}-ubyte"
     directory.mkdir()
@@ -135,16 +124,6 @@ def test_whether_a_file_is_packed_is_told_by_its_content(tmp_path, arrays, suffi
   np.testing.assert_array_equal(dataset.train.images[..., 0], arrays["train-images"])
 
 
-def emnist(arrays, variant, shift=0):
-  """The same data as EMNIST publishes it: columns for rows, other names, other labels."""
-  return {
-    f"emnist-{variant}-{stem.replace('t10k', 'test')}": array + np.uint8(shift)
-    if stem.endswith("labels")
-    else array.swapaxes(1, 2)
-    for stem, array in arrays.items()
-  }
-
-
 @pytest.mark.parametrize(
   ("variant", "shift", "names"),
   [
@@ -158,7 +137,7 @@ def emnist(arrays, variant, shift=0):
   ],
 )
 def test_emnist_is_turned_upright_and_counted_from_zero(tmp_path, arrays, variant, shift, names):
-  write(tmp_path, emnist(arrays, variant, shift), "{}-idx{}-ubyte.gz")
+  write_idx(tmp_path, emnist(arrays, variant, shift), "{}-idx{}-ubyte.gz")
   dataset = idx.load(str(tmp_path))
   np.testing.assert_array_equal(dataset.train.images[..., 0], arrays["train-images"])
   np.testing.assert_array_equal(dataset.test.images[..., 0], arrays["t10k-images"])
@@ -170,14 +149,14 @@ def test_emnist_is_turned_upright_and_counted_from_zero(tmp_path, arrays, varian
 
 def test_letters_of_which_one_split_has_no_a_count_from_zero_all_the_same(tmp_path, arrays):
   arrays["t10k-labels"] = np.maximum(arrays["t10k-labels"], 1)
-  write(tmp_path, emnist(arrays, "letters"))
+  write_idx(tmp_path, emnist(arrays, "letters"))
   dataset = idx.load(str(tmp_path))
   np.testing.assert_array_equal(dataset.test.labels, arrays["t10k-labels"])
 
 
 def test_data_sets_that_lie_together_are_chosen_by_name(tmp_path, arrays):
-  write(tmp_path, emnist(arrays, "letters", 1), "{}-idx{}-ubyte.gz")
-  write(tmp_path, emnist(arrays, "digits"))
+  write_idx(tmp_path, emnist(arrays, "letters", 1), "{}-idx{}-ubyte.gz")
+  write_idx(tmp_path, emnist(arrays, "digits"))
   with pytest.raises(
     DatasetError,
     match=f"^{tmp_path}: holds 2 data sets; choose one of idx:{tmp_path}/emnist-digits, "
@@ -192,15 +171,15 @@ def test_data_sets_that_lie_together_are_chosen_by_name(tmp_path, arrays):
 
 
 def test_what_has_no_name_is_meant_by_none(tmp_path, arrays):
-  write(tmp_path, emnist(arrays, "letters", 1))
-  write(tmp_path, arrays)
+  write_idx(tmp_path, emnist(arrays, "letters", 1))
+  write_idx(tmp_path, arrays)
   assert idx.load(str(tmp_path)).num_classes == 10
 
 
 def test_a_missing_file_of_a_named_data_set_is_named(tmp_path, arrays):
   letters = emnist(arrays, "letters", 1)
   del letters["emnist-letters-test-labels"]
-  write(tmp_path, letters)
+  write_idx(tmp_path, letters)
   with pytest.raises(DatasetError, match="holds no emnist-letters-test-labels-idx1-ubyte, nor"):
     idx.load(str(tmp_path))
   with pytest.raises(DatasetError, match=r"is no .*/emnist-letters-test-labels-idx1-ubyte, nor"):
@@ -215,7 +194,7 @@ def test_other_kinds_of_files_are_pointed_out(tmp_path):
 
 @pytest.mark.parametrize("pattern", ["{}-idx{}-ubyte", "{}-idx{}-ubyte.gz"])
 def test_a_file_cut_short_is_named_with_both_lengths(tmp_path, arrays, pattern):
-  write(tmp_path, arrays, pattern)
+  write_idx(tmp_path, arrays, pattern)
   path = tmp_path / pattern.format("t10k-images", 3)
   whole = path.read_bytes()
   path.write_bytes(whole[: len(whole) // 2])
@@ -233,7 +212,7 @@ def test_a_file_cut_short_is_named_with_both_lengths(tmp_path, arrays, pattern):
 @pytest.mark.parametrize("pattern", ["{}-idx{}-ubyte", "{}-idx{}-ubyte.gz"])
 @pytest.mark.parametrize("change", [-1, 1])
 def test_a_file_shorter_or_longer_than_its_header_says_is_named(tmp_path, arrays, pattern, change):
-  write(tmp_path, arrays, pattern)
+  write_idx(tmp_path, arrays, pattern)
   path = tmp_path / pattern.format("t10k-images", 3)
   whole = to_idx(arrays["t10k-images"])
   content = (whole + b"more")[: len(whole) + change]
@@ -245,7 +224,7 @@ def test_a_file_shorter_or_longer_than_its_header_says_is_named(tmp_path, arrays
 
 
 def test_a_gzipped_file_with_a_wrong_checksum_is_refused(tmp_path, arrays):
-  write(tmp_path, arrays, "{}-idx{}-ubyte.gz")
+  write_idx(tmp_path, arrays, "{}-idx{}-ubyte.gz")
   path = tmp_path / "t10k-images-idx3-ubyte.gz"
   path.write_bytes(path.read_bytes()[:-8] + bytes(8))
   with pytest.raises(DatasetError, match=f"^{path}: .*incorrect data check; the file is damaged"):
@@ -273,7 +252,7 @@ def test_gzip_without_content_is_refused(content):
 
 def test_a_bomb_is_refused_before_it_goes_off(tmp_path, arrays):
   """Zeros that unpack to 3 GB, of which the header says as much."""
-  write(tmp_path, arrays, "{}-idx{}-ubyte.gz")
+  write_idx(tmp_path, arrays, "{}-idx{}-ubyte.gz")
   path = tmp_path / "train-images-idx3-ubyte.gz"
   piece = gzip.compress(bytes(1 << 24))
   header = struct.pack(">HBB3I", 0, 8, 3, 180 << 16, 16, 16)
@@ -288,7 +267,7 @@ def test_a_bomb_is_refused_before_it_goes_off(tmp_path, arrays):
 
 
 def test_a_bomb_behind_a_small_header_is_refused_before_it_goes_off(tmp_path, arrays):
-  write(tmp_path, arrays, "{}-idx{}-ubyte.gz")
+  write_idx(tmp_path, arrays, "{}-idx{}-ubyte.gz")
   path = tmp_path / "train-images-idx3-ubyte.gz"
   path.write_bytes(gzip.compress(to_idx(arrays["train-images"])) + gzip.compress(bytes(1 << 28)))
   tracemalloc.start()
@@ -336,7 +315,7 @@ def test_whatever_the_bytes_are_the_outcome_is_an_array_or_one_line():
 
 
 def test_images_in_the_place_of_labels_are_refused(tmp_path, arrays):
-  write(tmp_path, arrays)
+  write_idx(tmp_path, arrays)
   path = tmp_path / "train-labels-idx1-ubyte"
   path.write_bytes(to_idx(arrays["train-images"]))
   with pytest.raises(
@@ -347,7 +326,7 @@ def test_images_in_the_place_of_labels_are_refused(tmp_path, arrays):
 
 def test_labels_of_another_count_are_refused(tmp_path, arrays):
   arrays["train-labels"] = arrays["train-labels"][:59]
-  write(tmp_path, arrays)
+  write_idx(tmp_path, arrays)
   with pytest.raises(DatasetError, match=f"^idx:{tmp_path}: train has 60 images but 59 labels"):
     idx.load(str(tmp_path))
 
