@@ -113,7 +113,8 @@ def test_the_page_explains_each_kind():
     usage = line.split()[0]
     kind = usage.partition(":")[0]
     assert f"| `{usage}` |" in page
-    assert f"\n## {usage}\n\n```sh\nheldout train --dataset={kind}" in page
+    section = page.partition(f"\n## {usage}\n")[2].partition("\n## ")[0]
+    assert f"\nheldout train --dataset={kind}" in section
 
 
 def test_only_tfds_imports_tensorflow_and_nothing_beam(npz_path):
