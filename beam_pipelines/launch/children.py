@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
+import psutil
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
@@ -29,3 +35,30 @@ def runner_of_processes(options: PipelineOptions) -> FnApiRunner | None:
   direct.direct_running_mode = None
   command = f"exec {shlex.quote(sys.executable)} -c {shlex.quote(_WORKER)}"
   return FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))
+
+
+@contextmanager
+def interrupted_together() -> Iterator[None]:
+  """An interrupt of this process alone ends its workers too, as that of a terminal does.
+
+  Otherwise one that is just starting waits a minute for whoever does not want it any longer, and
+  this process for the worker.
+  """
+  former = signal.getsignal(signal.SIGINT)
+  if threading.current_thread() is not threading.main_thread() or not callable(former):
+    yield
+    return
+  handle = former
+
+  def interrupt(*received: Any) -> None:
+    for child in psutil.Process().children():
+      with suppress(psutil.Error):
+        if _WORKER in child.cmdline():
+          child.kill()
+    handle(*received)
+
+  signal.signal(signal.SIGINT, interrupt)
+  try:
+    yield
+  finally:
+    signal.signal(signal.SIGINT, former)

@@ -14,7 +14,7 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
-from beam_pipelines.launch.children import runner_of_processes
+from beam_pipelines.launch.children import interrupted_together, runner_of_processes
 from beam_pipelines.launch.command import is_in_process
 from beam_pipelines.launch.dataflow import is_dataflow
 from files import scratch
@@ -45,7 +45,7 @@ class Job(beam.Pipeline):
     """Runs as Beam does; on Dataflow, it says where."""
     self._submitting = True
     try:
-      with self._temporary_files():
+      with self._temporary_files(), interrupted_together():
         self._submitted = super().run(test_runner_api)
     except Exception:
       self._submitting = False

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -171,6 +172,37 @@ def test_an_interrupt_on_a_terminal_leaves_a_whole_bar_and_one_line(long_inputs,
   assert len(bars) == (command != "ingest")  # whose bar goes when it ends
   assert all(bar.removesuffix("^C").endswith(" left") for bar in bars)
   assert not any("Traceback" in line for line in before)
+
+
+# A worker, which is a process, stalls before it calls whoever started it.
+_STALL_WORKERS = """
+import sys, time
+if "sdk_worker_main" in "".join(sys.orig_argv):
+  time.sleep(600)
+"""
+
+
+def test_an_interrupt_does_not_wait_for_workers_that_are_starting(inputs, tmp_path):
+  """As of `kill -INT`, which unlike a terminal's reaches the command alone."""
+  (tmp_path / "sitecustomize.py").write_text(_STALL_WORKERS)
+  flags = [flag.format(inputs) for flag in COMMANDS["import-outcomes"]]
+  process = subprocess.Popen(
+    [sys.executable, "-m", "beam_pipelines.cli", "import-outcomes", *flags, *PROCESSES],
+    stderr=subprocess.PIPE,
+    env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+    text=True,
+  )
+  while process.poll() is None and not psutil.Process(process.pid).children():
+    time.sleep(0.05)  # polls another process
+  children = psutil.Process(process.pid).children()
+  process.send_signal(signal.SIGINT)
+  _, error = process.communicate(timeout=300)
+  assert process.returncode == 130
+  assert error == (
+    "heldout import-outcomes: interrupted: nothing was imported, unless it says so above; the same "
+    "command starts over\n"
+  )
+  assert not any(child.is_running() for child in children)
 
 
 # What a command imports last is a module that never ends; it says that it was reached.
