@@ -300,9 +300,9 @@ def _conclude(experiment: str, asked: Sequence[RunKey]) -> None:
     shown = ", ".join(diverged[:_SHOWN]) + (", …" if len(diverged) > _SHOWN else "")
     word = paint("warning:", ODD, sys.stderr)
     print(
-      f"heldout train: {word} {len(diverged):,} of {len(trained):,} runs have diverged, their loss "
-      f"or weights are not finite: {shown}; they are skipped when scoring; train with a smaller "
-      "--learning_rate, into another directory",
+      f"heldout train: {word} {len(diverged):,} of {len(trained):,} runs have diverged, their "
+      f"loss, weights or logits are not finite: {shown}; they are skipped when scoring; train with "
+      "a smaller --learning_rate, into another directory",
       file=sys.stderr,
     )
 

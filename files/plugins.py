@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 from files.errors import UsageError
@@ -24,8 +27,9 @@ def load_plugin(name: str) -> Any:
   """
   module_name, _, attribute = name.partition(":")
   try:
-    module = importlib.import_module(module_name)
-  except (Exception, SystemExit) as error:  # whatever the user's module raises
+    with contained():
+      module = importlib.import_module(module_name)
+  except Exception as error:  # whatever the user's module raises
     raise UsageError(
       f"{name}: {module_name} cannot be imported ({describe_error(error)}): "
       f"{_describe_found(module_name)}install its package, or name its directory in PYTHONPATH, "
@@ -36,8 +40,35 @@ def load_plugin(name: str) -> Any:
   return getattr(module, attribute)
 
 
+class ExitError(Exception):
+  """Code of a user's has tried to end the process; the message says how."""
+
+
+@contextlib.contextmanager
+def contained() -> Iterator[None]:
+  """Keeps code of a user's, in the body, from ending the process or a thread, and from our output.
+
+  What it prints goes to standard error. Ctrl-C, which reaches the main thread alone, stays.
+
+  Raises:
+    ExitError: in place of `SystemExit`, and of a `KeyboardInterrupt` that cannot be Ctrl-C.
+  """
+  with contextlib.ExitStack() as stack:
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread:  # of several at once, the last would restore what the first has changed
+      stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+    try:
+      yield
+    except (SystemExit, KeyboardInterrupt) as error:
+      if in_main_thread and isinstance(error, KeyboardInterrupt):
+        raise
+      raise ExitError(describe_error(error)) from error
+
+
 def describe_error(error: BaseException) -> str:
   """Returns the kind of an error that a user's code has raised, and its first line."""
+  if isinstance(error, ExitError):
+    return str(error)
   first = str(error).strip().partition("\n")[0]
   return f"{type(error).__name__}: {first}" if first else type(error).__name__
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from files.errors import UsageError
-from files.plugins import is_plugin, load_plugin
+from files.plugins import contained, is_plugin, load_plugin
 from image_datasets import cifar, digits, idx, npz, tfds, tfrecord
 from image_datasets.checks import check_labels
 from image_datasets.errors import DatasetError, explained
@@ -122,17 +122,19 @@ def _is_installed(module: str) -> bool:
 def _load_plugin(spec: str, find: Callable[[], Any], argument: str) -> Dataset:
   with explained(f"data set {spec}", "install the package that offers it anew"):
     try:
-      load = find()
+      with contained():
+        load = find()
     except UsageError as error:
       raise DatasetError(f"data set {error}") from error
-  with explained(f"data set {spec}", "correct the function that loads it"):
+  with explained(f"data set {spec}", "correct the function that loads it"), contained():
     dataset = load(argument) if argument else load()
   if not isinstance(dataset, Dataset):
     raise DatasetError(
       f"data set {spec}: what loads it returns a {type(dataset).__name__}: return what "
       "heldout.checked_dataset makes"
     )
-  _check_splits(spec, dataset)
+  with explained(f"data set {spec}", "correct what its function returns"), contained():
+    _check_splits(spec, dataset)
   return dataset
 
 

@@ -5,12 +5,12 @@ import functools
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sonnet as snt
 import tensorflow as tf
 
-from files.plugins import describe_error, is_plugin
+from files.plugins import contained, describe_error, is_plugin
 from models.registry import ModelError, build_model
 from models.weights import VariableSpec, spec_of, variables_by_key
 
@@ -51,25 +51,46 @@ class Architecture:
     """Calls a user's module for the first time, and makes sure of what comes of it."""
     images = tf.zeros((2, *self.image_shape))  # of one, logits might be those of no example
     try:
-      logits = module(images, is_training=False)
+      with contained():
+        logits = module(images, is_training=False)
     except Exception as error:  # whatever the user's code raises
       raise ModelError(
         f"model {self.name} fails on images of shape {tuple(images.shape)} "
         f"({describe_error(error)}): it must take images and is_training"
       ) from error
-    expected = tf.TensorSpec((len(images), self.num_classes), tf.float32)
-    if not tf.is_tensor(logits) or not expected.is_compatible_with(logits):
-      found = (
-        f"{logits.dtype.name} of shape {tuple(logits.shape)}"
-        if tf.is_tensor(logits)
-        else f"a {type(logits).__name__}"
-      )
-      raise ModelError(
-        f"model {self.name} makes {found} of {len(images)} images: it must make logits, float32 of "
-        f"shape {tuple(expected.shape)}"
-      )
+    self._check_logits(logits, tf.TensorSpec((len(images), self.num_classes), tf.float32))
     if not variables_by_key(module):
       raise ModelError(f"model {self.name} has no variables: there is nothing to train")
+
+  def call(self, module: snt.Module, images: tf.Tensor, *, is_training: bool) -> tf.Tensor:
+    """Returns a module's logits, float32 [batch, classes]; to be traced.
+
+    Args:
+      module: of this architecture, which has been called before.
+      images: floats [batch, height, width, channels], of one shape.
+      is_training: see `build_model`.
+
+    Raises:
+      ModelError: a module of somebody's own makes something else of them than of the first ones.
+    """
+    with contained():
+      logits = module(images, is_training=is_training)
+    expected = tf.TensorSpec((images.shape[0], self.num_classes), getattr(logits, "dtype", None))
+    self._check_logits(logits, expected)
+    return tf.cast(logits, tf.float32)
+
+  def _check_logits(self, logits: Any, expected: tf.TensorSpec) -> None:
+    if tf.is_tensor(logits) and expected.is_compatible_with(logits):
+      return
+    found = (
+      f"{logits.dtype.name} of shape {tuple(logits.shape)}"
+      if tf.is_tensor(logits)
+      else f"a {type(logits).__name__}"
+    )
+    raise ModelError(
+      f"model {self.name} makes {found} of {expected.shape[0] or 'a batch of'} images: it must "
+      f"make logits, float32 of shape {tuple(expected.shape)}"
+    )
 
   @property
   def specs(self) -> Mapping[str, VariableSpec]:

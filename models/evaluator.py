@@ -27,10 +27,12 @@ class Predictions(NamedTuple):
     correct: bool [n], whether each example's largest logit is at its label.
     margins: float32 [n], its `models.margins.margins` in nats, of the same logits; None if the
       evaluator was not asked for them.
+    finite: whether all logits are; otherwise the others mean nothing.
   """
 
   correct: np.ndarray
   margins: np.ndarray | None
+  finite: bool
 
 
 class Evaluator:
@@ -117,8 +119,8 @@ class Evaluator:
     """
     with self._lock:
       prepared = self._forward.prepare(weights)
-      correct, *margins = (values.numpy() for values in self._sweep(prepared))
-    return Predictions(correct, *(margins or [None]))
+      finite, correct, *margins = (values.numpy() for values in self._sweep(prepared))
+    return Predictions(correct, margins[0] if margins else None, bool(finite.all()))
 
   def predict_all(self, checkpoints: Iterable[Weights]) -> Iterator[Predictions]:
     """Yields what `predict` returns for each of several checkpoints, when it is asked for."""
@@ -128,11 +130,12 @@ class Evaluator:
     batches = tf.map_fn(
       functools.partial(self._predict_batch, self._forward.bound(prepared)),
       tf.range(self._batches) * self._batch_size,
-      fn_output_signature=[tf.bool, tf.float32] if self._margins else [tf.bool],
+      fn_output_signature=[tf.bool, tf.bool, *([tf.float32] if self._margins else [])],
       # Several batches at once would only compete for the same cores and memory.
       parallel_iterations=1,
     )
-    return [tf.reshape(values, [-1])[: self._num_examples] for values in batches]
+    finite, *of_examples = batches
+    return [finite, *(tf.reshape(values, [-1])[: self._num_examples] for values in of_examples)]
 
   def _predict_batch(
     self, forward: Callable[[tf.Tensor], tf.Tensor], start: tf.Tensor
@@ -142,7 +145,8 @@ class Evaluator:
     logits = forward(tf.cast(pixels, tf.float32) / self._pixel_max)
     labels = tf.slice(self._labels, [start], [self._batch_size])
     correct = tf.argmax(logits, axis=1) == labels
-    return [correct, margins_of(logits, labels)] if self._margins else [correct]
+    finite = tf.reduce_all(tf.math.is_finite(logits))
+    return [finite, correct, *([margins_of(logits, labels)] if self._margins else [])]
 
 
 def _check_arguments(

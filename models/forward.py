@@ -35,6 +35,7 @@ class Forward:
   """
 
   def __init__(self, architecture: Architecture, batch_size: int, precision: str):
+    self._architecture = architecture
     self._module, self._variables = architecture.build()
     self._activations = tf.float32
     self._split = None
@@ -81,5 +82,5 @@ class Forward:
     return self._logits
 
   def _logits(self, images: tf.Tensor) -> tf.Tensor:
-    logits = self._module(tf.cast(images, self._activations), is_training=False)
-    return tf.cast(logits, tf.float32)
+    cast = tf.cast(images, self._activations)
+    return self._architecture.call(self._module, cast, is_training=False)

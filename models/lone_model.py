@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import sonnet as snt
 import tensorflow as tf
 
+from models.architecture import Architecture
 from models.bfloat16 import round_products
 from models.weights import Weights, assign
 
@@ -13,9 +14,9 @@ class LoneModel:
   """A Sonnet module as a stack of one; each call updates its batch-norm moving averages.
 
   Args:
+    architecture: the network's.
     module: has been called before, so that its variables exist; it is changed in place.
     variables: those of `module` by checkpoint key.
-    image_shape: (height, width, channels).
     precision: "float32", or "bfloat16" for matrix products, convolutions and activations.
 
   Attributes:
@@ -24,22 +25,23 @@ class LoneModel:
 
   def __init__(
     self,
+    architecture: Architecture,
     module: snt.Module,
     variables: Mapping[str, tf.Variable],
-    image_shape: tuple[int, int, int],
     precision: str,
   ):
+    self._architecture = architecture
     self._module = module
     self._variables = variables
     self.trainable = {key: variable for key, variable in variables.items() if variable.trainable}
     self._activations = tf.float32
     if precision == "bfloat16":
-      self._activations = round_products(module, image_shape, is_training=True)
+      self._activations = round_products(module, architecture.image_shape, is_training=True)
 
   def __call__(self, images: tf.Tensor) -> tf.Tensor:
     """Returns logits [1, batch, classes] of float32 images [1, batch, h, w, channels]."""
-    logits = self._module(tf.cast(images[0], self._activations), is_training=True)
-    return tf.cast(logits, tf.float32)[tf.newaxis]
+    cast = tf.cast(images[0], self._activations)
+    return self._architecture.call(self._module, cast, is_training=True)[tf.newaxis]
 
   def assign(self, weights: Sequence[Weights]) -> None:
     """Sets the weights of the one model."""

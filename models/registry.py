@@ -6,7 +6,7 @@ from collections.abc import Callable
 import sonnet as snt
 
 from files.errors import UsageError
-from files.plugins import describe_error, is_plugin, load_plugin
+from files.plugins import contained, describe_error, is_plugin, load_plugin
 from models.cifar_resnet import cifar_resnet18, cifar_resnet50
 from models.mlp import MLP
 from models.small_inception import SmallInception
@@ -67,7 +67,8 @@ def _build_plugin(name: str, num_classes: int) -> snt.Module:
   except UsageError as error:
     raise ModelError(f"model {error}") from error
   try:
-    module = build(num_classes)
+    with contained():
+      module = build(num_classes)
   except TypeError as error:
     raise ModelError(f"model {name}: it must take the number of classes ({error})") from error
   except Exception as error:  # whatever the user's code raises

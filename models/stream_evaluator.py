@@ -101,6 +101,7 @@ class StreamEvaluator:
     size = (len(checkpoints), len(self._labels))
     correct = np.zeros(size, bool)
     margins = np.zeros(size, np.float32) if self._margins else None
+    finite = np.ones(len(checkpoints), bool)
     seen = 0
     with self._lock:
       for positions, images in self._batches(self._batch_size):
@@ -110,14 +111,15 @@ class StreamEvaluator:
         # All are started before the first is waited for.
         predicted = [self._predict(*arguments, prepared) for prepared in resident]
         for i, values in enumerate(predicted):
-          correct[i, positions] = values[0].numpy()[: len(positions)]
+          finite[i] &= values[0].numpy()
+          correct[i, positions] = values[1].numpy()[: len(positions)]
           if margins is not None:
-            margins[i, positions] = values[1].numpy()[: len(positions)]
+            margins[i, positions] = values[2].numpy()[: len(positions)]
         seen += len(positions)
     if seen != len(self._labels):
       raise ModelError(f"a pass had {seen:,} of {len(self._labels):,} examples")
     return [
-      Predictions(correct[i], None if margins is None else margins[i])
+      Predictions(correct[i], None if margins is None else margins[i], bool(finite[i]))
       for i in range(len(checkpoints))
     ]
 
@@ -126,7 +128,8 @@ class StreamEvaluator:
   ) -> list[tf.Tensor]:
     logits = self._forward.bound(prepared)(images)
     correct = tf.argmax(logits, axis=1) == labels
-    return [correct, margins_of(logits, labels)] if self._margins else [correct]
+    finite = tf.reduce_all(tf.math.is_finite(logits))
+    return [finite, correct, *([margins_of(logits, labels)] if self._margins else [])]
 
 
 def _filled(values: np.ndarray, size: int) -> np.ndarray:

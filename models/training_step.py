@@ -37,9 +37,7 @@ class TrainingStep:
     if isinstance(module, Stackable):
       self._model = module.stacked(self._built, stack, hyper_parameters.precision)
     elif stack == 1:
-      self._model = LoneModel(
-        module, variables, architecture.image_shape, hyper_parameters.precision
-      )
+      self._model = LoneModel(architecture, module, variables, hyper_parameters.precision)
     else:
       raise ModelError(f"stack is {stack}: model {architecture.name!r} trains one run at a time")
     self._momenta = {

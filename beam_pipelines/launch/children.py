@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import sys
@@ -17,11 +18,20 @@ from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from beam_pipelines.launch.command import is_in_process
 
-# A terminal interrupts them, too: they end then, and leave it to the command to say so.
-_WORKER = (
-  "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); "
-  "from apache_beam.runners.worker.sdk_worker_main import main; main([])"
-)
+# A terminal interrupts them, too: they end then, and leave it to the command to say so. Where that
+# is killed, they would be at work until they notice, or wait a minute for it if they just start.
+_MAIN = "apache_beam.runners.worker.sdk_worker_main"
+_WORKER = """
+import os, signal, threading, time
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+def watch():
+  while os.getppid() == {parent}:
+    time.sleep(0.5)
+  os._exit(1)
+threading.Thread(target=watch, daemon=True).start()
+from {module} import main
+main([])
+"""
 
 
 def runner_of_processes(options: PipelineOptions) -> FnApiRunner | None:
@@ -33,8 +43,9 @@ def runner_of_processes(options: PipelineOptions) -> FnApiRunner | None:
   if not is_in_process(options) or direct.direct_running_mode != "multi_processing":
     return None
   direct.direct_running_mode = None
-  command = f"exec {shlex.quote(sys.executable)} -c {shlex.quote(_WORKER)}"
-  return FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))
+  worker = _WORKER.format(parent=os.getpid(), module=_MAIN)
+  command = shlex.join([sys.executable, "-c", worker])
+  return FnApiRunner(SubprocessSDKEnvironment.from_command_string(f"exec {command}"))
 
 
 @contextmanager
@@ -53,7 +64,7 @@ def interrupted_together() -> Iterator[None]:
   def interrupt(*received: Any) -> None:
     for child in psutil.Process().children():
       with suppress(psutil.Error):
-        if _WORKER in child.cmdline():
+        if any(_MAIN in word for word in child.cmdline()):
           child.kill()
     handle(*received)
 

@@ -37,7 +37,13 @@ _WHEN_INTERRUPTED = {
   "verify": "it writes nothing; the same command starts over",
 }
 
+_NO_INTERRUPT = (
+  "KeyboardInterrupt was raised without Ctrl-C: correct the network or data set of your own that "
+  "does so"
+)
+
 _FILE_ERROR = re.compile(r"\[Errno (\d+)\] (.+?): '(.+?)'(?: -> '.+')?")
+_WHERE_IN_JOB = re.compile(r"\s*\[while running '.*")  # as Beam adds to what is raised
 _ADVICE = {
   errno.ENOSPC: "make room there",
   errno.EDQUOT: "make room there",
@@ -84,7 +90,9 @@ def execute(command: str, run: Run, argv: Sequence[str] | None = None) -> int:
     try:
       return run(arguments)
     except KeyboardInterrupt:
-      interrupted.set()
+      in_main_thread = threading.current_thread() is threading.main_thread()
+      if in_main_thread and not interrupted.is_set():
+        return _fail(command, UsageError(_NO_INTERRUPT))
     except Exception as error:
       if not interrupted.is_set():  # else a job was interrupted, and that is what it made of it
         if verbose and not isinstance(error, UsageError):
@@ -169,7 +177,7 @@ def _watching_interrupts(interrupted: threading.Event) -> Iterator[None]:
 
 def _fail(command: str, error: Exception) -> int:
   if isinstance(error, UsageError):
-    message = str(error)
+    message = _WHERE_IN_JOB.sub("", str(error))
   elif isinstance(error, OSError):
     message = describe_file_error(error)
   elif isinstance(error, MemoryError):
@@ -195,7 +203,7 @@ def _describe_failure(error: Exception) -> str:
   """Says in one line why a job failed: what its worker raised, which Beam passes on as a text."""
   raised = re.findall(r"^(?:\w+\.)*(\w+): (.+)$", str(error), re.MULTILINE)
   name, what = raised[-1] if raised else (type(error).__name__, str(error).partition("\n")[0])
-  what = re.sub(r"\s*\[while running .*", "", what)
+  what = _WHERE_IN_JOB.sub("", what)
   if file_error := _FILE_ERROR.fullmatch(what):
     number, reason, path = file_error.groups()
     return f"the job failed: {describe_file_error(OSError(int(number), reason, path))}"

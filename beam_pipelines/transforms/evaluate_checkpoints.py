@@ -25,7 +25,7 @@ from beam_pipelines.transforms.evaluate_stream import (
 )
 from beam_pipelines.transforms.evaluation import NAMESPACE, Evaluation, EvaluationMetrics
 from beam_pipelines.transforms.fetch_checkpoints import FetchedRun, fetch_run
-from beam_pipelines.transforms.predictions import pack_outcome
+from beam_pipelines.transforms.predictions import pack_outcome, require_finite
 from beam_pipelines.transforms.read_outcomes import OUTCOMES, SKIPPED
 from beam_pipelines.transforms.skip_runs import skip
 from files.read_ahead import map_ahead
@@ -153,7 +153,10 @@ class _CheckpointHandler(ModelHandler[RunDirectory, RunOutcome | Skipped, _Loade
       waiting=started - asked,
       forward=finished - started,
     )
-    return pack_outcome(run.key, fetched.in_subset, predictions)
+    try:
+      return pack_outcome(run.key, fetched.in_subset, require_finite(predictions))
+    except UnusableRunError as error:
+      return skip(run.path, error)
 
 
 def _tag_skipped(evaluated: RunOutcome | Skipped) -> RunOutcome | TaggedOutput:

@@ -17,7 +17,7 @@ from beam_pipelines.storage.runs.judgement import UnusableRunError
 from beam_pipelines.storage.runs.outcome import RunOutcome
 from beam_pipelines.transforms.evaluation import Evaluation, EvaluationMetrics
 from beam_pipelines.transforms.fetch_checkpoints import FetchedRun, fetch_run
-from beam_pipelines.transforms.predictions import pack_outcome
+from beam_pipelines.transforms.predictions import pack_outcome, require_finite
 from beam_pipelines.transforms.skip_runs import skip
 from files.read_ahead import map_ahead
 from image_datasets import all_batches, all_labels, load_dataset
@@ -141,7 +141,10 @@ class _EvaluateGroup(beam.DoFn):
         forward=(finished - started) / len(fetched),
       )
       self._note(run)
-      yield pack_outcome(run.key, each.in_subset, predictions)
+      try:
+        yield pack_outcome(run.key, each.in_subset, require_finite(predictions))
+      except UnusableRunError as error:
+        yield skip(run.path, error)
 
   def _note(self, run: RunDirectory) -> None:
     if self._progress:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -138,7 +139,8 @@ class _Workshop:
         prefix = self._writer.write(
           directory, trained.weights, epoch=self._epochs, global_step=trained.global_step
         )
-        yield _FinishedRun(outcome, trained.training_loss, Path(prefix))
+        loss = trained.training_loss if predictions.finite else math.nan
+        yield _FinishedRun(outcome, loss, Path(prefix))
 
 
 def _in_memory(task: TrainingTask, dataset: Dataset) -> tuple[Trainer, Evaluator]:

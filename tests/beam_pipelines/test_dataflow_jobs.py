@@ -1,6 +1,7 @@
 """Jobs as they are submitted to Dataflow: to its jobs API and gs://, both on this machine."""
 
 import posixpath
+import signal
 import socket
 import threading
 import time
@@ -236,7 +237,7 @@ def test_an_interruption_leaves_the_job_what_it_has_staged(name, monkeypatch, ca
     if threading.current_thread() is not threading.main_thread():
       threading.Event().wait()  # the thread that asks for the job's state ends with the process
     files.write_bytes(staged, b"rows")  # as a worker would
-    raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
 
   clock = types.SimpleNamespace(sleep=interrupt, time=time.time)
   monkeypatch.setattr(dataflow_runner, "time", clock)

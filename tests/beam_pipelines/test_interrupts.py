@@ -178,31 +178,53 @@ def test_an_interrupt_on_a_terminal_leaves_a_whole_bar_and_one_line(long_inputs,
 _STALL_WORKERS = """
 import sys, time
 if "sdk_worker_main" in "".join(sys.orig_argv):
-  time.sleep(600)
+  class Stall:
+    def find_spec(self, name, path=None, target=None):
+      if name == "apache_beam":
+        time.sleep(600)
+  sys.meta_path.insert(0, Stall())
 """
 
 
-def test_an_interrupt_does_not_wait_for_workers_that_are_starting(inputs, tmp_path):
-  """As of `kill -INT`, which unlike a terminal's reaches the command alone."""
+@pytest.fixture
+def starting(inputs, tmp_path):
+  """A command whose workers are starting, and go on doing so."""
   (tmp_path / "sitecustomize.py").write_text(_STALL_WORKERS)
   flags = [flag.format(inputs) for flag in COMMANDS["import-outcomes"]]
-  process = subprocess.Popen(
+  with subprocess.Popen(
     [sys.executable, "-m", "beam_pipelines.cli", "import-outcomes", *flags, *PROCESSES],
     stderr=subprocess.PIPE,
     env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
     text=True,
-  )
-  while process.poll() is None and not psutil.Process(process.pid).children():
-    time.sleep(0.05)  # polls another process
-  children = psutil.Process(process.pid).children()
-  process.send_signal(signal.SIGINT)
-  _, error = process.communicate(timeout=300)
-  assert process.returncode == 130
+  ) as process:
+    command = psutil.Process(process.pid)
+    while process.poll() is None and not any(_is_worker(each) for each in command.children()):
+      time.sleep(0.05)  # polls another process
+    process.workers = command.children()
+    yield process
+
+
+def _is_worker(process):
+  return any("sdk_worker_main" in word for word in process.cmdline())
+
+
+def test_an_interrupt_does_not_wait_for_workers_that_are_starting(starting):
+  """As of `kill -INT`, which unlike a terminal's reaches the command alone."""
+  starting.send_signal(signal.SIGINT)
+  _, error = starting.communicate(timeout=300)
+  assert starting.returncode == 130
   assert error == (
     "heldout import-outcomes: interrupted: nothing was imported, unless it says so above; the same "
     "command starts over\n"
   )
-  assert not any(child.is_running() for child in children)
+  assert not any(worker.is_running() for worker in starting.workers)
+
+
+def test_workers_end_with_a_command_that_is_killed(starting):
+  starting.send_signal(signal.SIGKILL)
+  gone, alive = psutil.wait_procs(starting.workers, timeout=300)
+  assert len(gone) >= 1
+  assert alive == []
 
 
 # What a command imports last is a module that never ends; it says that it was reached.

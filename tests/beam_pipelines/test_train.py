@@ -294,9 +294,9 @@ def test_diverged_runs_are_said_and_marked(tmp_path, capsys):
   captured = capsys.readouterr()
   assert "trained 5 runs" in captured.out
   assert captured.err == (
-    "heldout train: warning: 5 of 5 runs have diverged, their loss or weights are not finite: "
-    f"{tmp_path}/0.7/0, {tmp_path}/0.7/1, {tmp_path}/0.7/2, …; they are skipped when scoring; "
-    "train with a smaller --learning_rate, into another directory\n"
+    "heldout train: warning: 5 of 5 runs have diverged, their loss, weights or logits are not "
+    f"finite: {tmp_path}/0.7/0, {tmp_path}/0.7/1, {tmp_path}/0.7/2, …; they are skipped when "
+    "scoring; train with a smaller --learning_rate, into another directory\n"
   )
   runs = list_runs(str(tmp_path)).runs
   assert all(isinstance(fetched, DivergedRunError) for _, fetched in fetch_many(runs))

@@ -103,6 +103,36 @@ class Named(Network):
   def __call__(self, images, is_training):
     return {"logits": super().__call__(images, is_training)}
 
+class Leaves(Network):
+  def __init__(self, num_classes):
+    raise SystemExit
+
+class LeavesCalled(Network):
+  def __call__(self, images, is_training):
+    raise SystemExit(3)
+
+class Second(Network):
+  def __call__(self, images, is_training):
+    logits = super().__call__(images, is_training)
+    return logits[:, 1:] if is_training else logits
+
+class Later(Network):
+  def __call__(self, images, is_training):
+    logits = super().__call__(images, is_training)
+    return logits if images.shape[0] == 2 or is_training else logits[:, :1]
+
+class NotANumber(Network):
+  def __call__(self, images, is_training):
+    return super().__call__(images, is_training) * (1.0 if is_training else float("nan"))
+
+class Infinite(Network):
+  def __call__(self, images, is_training):
+    return super().__call__(images, is_training) + (0.0 if is_training else float("inf"))
+
+class Explodes(Network):
+  def __call__(self, images, is_training):
+    return super().__call__(images, is_training) * (float("inf") if is_training else 1.0)
+
 class Fixed(snt.Module):
   def __init__(self, num_classes):
     super().__init__()
@@ -121,6 +151,7 @@ def faulty(tmp_path, monkeypatch):
   (modules / "nets.py").write_text(_NETWORKS)
   (modules / "raises.py").write_text("raise RuntimeError('not\\nhere')")
   (modules / "leaves.py").write_text("raise SystemExit('bye')")
+  (modules / "stops.py").write_text("raise KeyboardInterrupt")
   (modules / "needs.py").write_text("import no_such_module")
   (modules / "sets.py").write_text(_DATASETS)
   monkeypatch.syspath_prepend(str(modules))
@@ -137,6 +168,8 @@ def faulty(tmp_path, monkeypatch):
     ("leaves:Network", "leaves:Network: leaves cannot be imported (SystemExit: bye): "),
     ("needs:Network", "cannot be imported (ModuleNotFoundError: No module named 'no_such_mod"),
     ("nets:Fails", "nets:Fails cannot be made for 10 classes (RuntimeError: no such): correct it"),
+    ("nets:Leaves", "nets:Leaves cannot be made for 10 classes (SystemExit): correct it"),
+    ("nets:LeavesCalled", "fails on images of shape (2, 8, 8, 1) (SystemExit: 3): it must take"),
     ("nets:FailsCalled", "fails on images of shape (2, 8, 8, 1) (RuntimeError: not yet): it must"),
     ("nets:TakesOne", "is_training'): it must take images and is_training"),
     ("nets:More", "makes float32 of shape (2, 11) of 2 images: it must make logits, float32 of sh"),
@@ -156,6 +189,53 @@ def test_a_network_that_is_none_is_one_line(tmp_path, name, message, capsys):
   assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.usefixtures("faulty")
+@pytest.mark.parametrize(
+  ("name", "message"),
+  [
+    ("nets:Second", "makes float32 of shape (None, 9) of a batch of images: it must make logits"),
+    ("nets:Later", "makes float32 of shape (1797, 1) of 1797 images: it must make logits, float"),
+  ],
+)  # fmt: skip
+def test_a_network_that_makes_something_else_later_is_one_line(tmp_path, name, message, capsys):
+  flags = [f"--experiment={tmp_path}/runs", "--runs=0:2", "--dataset=digits", f"--model={name}"]
+  assert cli.main(["train", *flags, "--batch_size=100"]) == 2
+  error = capsys.readouterr().err
+  assert error.startswith(f"heldout train: error: model {name} {message}")
+  assert "while running" not in error
+  assert error.count("\n") == 1
+  assert not list(tmp_path.rglob("aux_arrays.npz"))
+
+
+@pytest.mark.usefixtures("faulty")
+@pytest.mark.parametrize("name", ["NotANumber", "Infinite", "Explodes"])
+def test_logits_that_are_not_finite_are_a_diverged_run(tmp_path, name, capsys):
+  """In training or in evaluation, whatever the weights are."""
+  runs = [f"--experiment={tmp_path}/runs", "--dataset=digits"]
+  train = ["train", *runs, "--runs=0:2", "--epochs=1", "--no_margins"]
+  assert cli.main([*train, f"--model=nets:{name}"]) == 0
+  assert "warning: 2 of 2 runs have diverged, their loss, weights or logits are not finite" in (
+    capsys.readouterr().err
+  )
+  score = ["score", *runs, f"--scores={tmp_path}/scores"]
+  assert cli.main(score) == 2
+  assert "has diverged in training: training_loss in aux_arrays.npz is " in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("faulty")
+def test_checkpoints_that_make_no_finite_logits_are_skipped(tmp_path, capsys):
+  runs = [f"--experiment={tmp_path}/runs", "--dataset=digits"]
+  assert cli.main(["train", *runs, "--runs=0:2", "--epochs=1", "--model=nets:Network"]) == 0
+  capsys.readouterr()
+  model = ["--source=checkpoints", "--model=nets:NotANumber"]
+  assert cli.main(["score", *runs, f"--scores={tmp_path}/scores", *model]) == 2
+  error = capsys.readouterr().err
+  assert "runs/0.7/0 has a network whose logits are not finite on some examples" in error
+  assert error.count("\n") == 1
+  assert cli.main(["verify", *runs, "--model=nets:NotANumber"]) == 2
+  assert "has a network whose logits are not finite on some examples" in capsys.readouterr().err
+
+
 _DATASETS = """
 import dataclasses
 import numpy as np
@@ -165,6 +245,23 @@ images, labels = np.zeros((9, 4, 4), np.uint8), np.arange(9) % 3
 
 def fails():
   raise RuntimeError("no such\\nplace")
+
+def leaves():
+  raise SystemExit("bye")
+
+def stops():
+  raise KeyboardInterrupt
+
+def tears():
+  def examples():
+    yield images[0], 0
+    raise OSError(5, "Input/output error", "some/where.png")
+  return heldout.checked_dataset("x", train=examples(), test=examples())
+
+def prints():
+  print("loading")
+  split = images, labels
+  return heldout.checked_dataset("x", train=split, test=split)
 
 def needs():
   import no_such_module
@@ -192,6 +289,14 @@ class Longer:
   def __getattr__(self, name):
     return getattr(self._split, name)
 
+class Torn(Longer):
+  @property
+  def labels(self):
+    raise RuntimeError("gone\\nnow")
+
+def torn():
+  return _changed(train=Torn(_changed().train))
+
 def longer():
   return _changed(train=Longer(_changed().train))
 
@@ -207,6 +312,11 @@ def fewer_classes():
     ("raises:load", "raises:load: raises cannot be imported (RuntimeError: not): "),
     ("leaves:load", "leaves:load: leaves cannot be imported (SystemExit: bye): "),
     ("sets:fails", "sets:fails: no such; correct the function that loads it"),
+    ("sets:leaves", "sets:leaves: SystemExit: bye; correct the function that loads it"),
+    ("sets:stops", "KeyboardInterrupt was raised without Ctrl-C: correct the network or data set"),
+    ("stops:load", "KeyboardInterrupt was raised without Ctrl-C: correct the network or data set"),
+    ("sets:tears", "sets:tears: Input/output error; correct the function that loads it"),
+    ("sets:torn", "data set sets:torn: gone; correct what its function returns"),
     ("sets:needs", "sets:needs: No module named 'no_such_module'; correct the function"),
     ("sets:yields", "sets:yields: what loads it returns a generator: return what"),
     ("sets:lists", "sets:lists: 'list' object has no attribute"),
@@ -221,6 +331,12 @@ def test_a_data_set_that_is_none_is_one_line(tmp_path, name, message, capsys):
   assert error.startswith("heldout train: error: ")
   assert message in error
   assert error.count("\n") == 1
+
+
+@pytest.mark.usefixtures("faulty")
+def test_what_a_data_set_prints_does_not_get_into_an_output(capsys):
+  assert len(heldout.load_dataset("sets:prints").train) == 9
+  assert capsys.readouterr() == ("", "loading\n")
 
 
 def test_an_installed_package_offers_data_sets_by_entry_point(tmp_path, monkeypatch):

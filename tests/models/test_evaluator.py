@@ -64,7 +64,9 @@ def test_margins_are_the_log_odds_of_the_probabilities_of_scikit_learn(trained, 
   classifier, weights = trained
   evaluator = make_evaluator(batch_size=batch_size, xla=xla, margins=True)
 
-  correct, margins = evaluator.predict(weights)
+  correct, margins, finite = evaluator.predict(weights)
+
+  assert finite
 
   of_label = classifier.predict_proba(IMAGES.reshape(len(IMAGES), -1) / 16)[range(1797), LABELS]
   assert margins.dtype == np.float32
@@ -83,7 +85,7 @@ def test_mixed_precision_leaves_margins_to_float32_logits():
   }
   weights["model/_mlp/_layers/2/b"][:2] = 1, 1.001  # which bfloat16 does not tell apart
 
-  correct, margins = make_evaluator(precision="bfloat16", margins=True).predict(weights)
+  correct, margins, _ = make_evaluator(precision="bfloat16", margins=True).predict(weights)
 
   of_0 = 1 - np.log(np.e + 8)
   np.testing.assert_allclose(margins[LABELS == 0], of_0, rtol=1e-6)

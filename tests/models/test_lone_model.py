@@ -13,7 +13,8 @@ IMAGES = load_digits().images[np.newaxis, :32, ..., np.newaxis].astype(np.float3
 
 
 def lone_model(model_name, precision):
-  return LoneModel(*Architecture(model_name, 10, (8, 8, 1)).build(), (8, 8, 1), precision)
+  architecture = Architecture(model_name, 10, (8, 8, 1))
+  return LoneModel(architecture, *architecture.build(), precision)
 
 
 # Between them: convolutions with TensorFlow's padding and Sonnet's, with and without a stride.
@@ -58,8 +59,9 @@ class Scaled(snt.Module):
 
 def test_a_network_that_mixes_types_gets_float32_and_bfloat16_products():
   name = f"{__name__}:Scaled"
-  module, variables = Architecture(name, 10, (8, 8, 1)).build()
-  models = [LoneModel(module, variables, (8, 8, 1), "bfloat16"), lone_model(name, "float32")]
+  architecture = Architecture(name, 10, (8, 8, 1))
+  module, variables = architecture.build()
+  models = [LoneModel(architecture, module, variables, "bfloat16"), lone_model(name, "float32")]
   weights = dict(draw_weights(RunSeed(0, 0.7, 0), models[0].read()[0]))
   logits = []
   for model in models:
