@@ -42,6 +42,12 @@ def run(argv: Sequence[str]) -> int:
   return 0
 
 
+def _file(text: str) -> str:
+  if text == "-":
+    raise argparse.ArgumentTypeError("rows are written one by one: give the path of a file")
+  return arguments.path(text)
+
+
 def make_parser() -> Parser:
   """Returns the parser of the command's flags."""
   parser = Parser(
@@ -71,7 +77,7 @@ def make_parser() -> Parser:
     metavar="FORMAT",
     help="masks: bool [runs, training examples]; or indices: int64 [runs, subset size]",
   )
-  add("--output", type=arguments.path, required=True, metavar="FILE", help=".npy file to write")
+  add("--output", type=_file, required=True, metavar="FILE", help=".npy file to write")
   return parser
 
 

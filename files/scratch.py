@@ -47,17 +47,18 @@ def local_directory() -> Iterator[Path]:
 
 
 @contextmanager
-def temporary_files_until_exit() -> Iterator[None]:
+def temporary_files_until_exit() -> Iterator[Path]:
   """What the body leaves behind as temporary files is removed when this process ends.
 
-  For libraries that make temporary files, use them until the process ends, and forget them.
+  For libraries that make temporary files, use them until the process ends, and forget them. Yields
+  the directory in which they are made.
   """
   directory = Path(tempfile.gettempdir()) / new_name()
   directory.mkdir(mode=0o700)
   atexit.register(shutil.rmtree, directory, ignore_errors=True)
   before, tempfile.tempdir = tempfile.tempdir, str(directory)
   try:
-    yield
+    yield directory
   finally:
     tempfile.tempdir = before
 

@@ -16,7 +16,7 @@ _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 def dataset(text: str) -> str:
   """A data set's spec, in which `~` after the kind means the home directory."""
   kind, colon, argument = text.partition(":")
-  return kind + colon + os.path.expanduser(argument)  # noqa: PTH111 # keeps str
+  return kind + colon + _expand_home(argument)
 
 
 def path(text: str) -> str:
@@ -29,7 +29,18 @@ def path(text: str) -> str:
     raise argparse.ArgumentTypeError("a path is needed")
   if any(0xD800 <= ord(letter) < 0xE000 for letter in text):  # as Python has bytes that are no text
     raise argparse.ArgumentTypeError(f"{printable(text)!r} is no text in UTF-8: rename it")
-  return text.rstrip("/") if "://" in text else os.path.abspath(os.path.expanduser(text))  # noqa: PTH100, PTH111
+  return text.rstrip("/") if "://" in text else os.path.abspath(_expand_home(text))  # noqa: PTH100
+
+
+def _expand_home(text: str) -> str:
+  expanded = os.path.expanduser(text)  # noqa: PTH111 # keeps str
+  if expanded.startswith("~"):
+    user = expanded.partition("/")[0]
+    raise argparse.ArgumentTypeError(
+      f"{printable(text)!r}: there is no user {printable(user[1:])}; write ./{printable(user)} for "
+      "a file of that name"
+    )
+  return expanded
 
 
 def ratios(text: str) -> tuple[float, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 
 from tqdm import tqdm
 
@@ -17,6 +16,7 @@ from image_datasets import (
   StreamedDataset,
   check_images,
   describe_specs,
+  is_in_data_dir,
   load_dataset,
 )
 
@@ -47,7 +47,7 @@ def add_flags(parser: Parser, what: str, *, required: bool = False, check: bool 
   parser.add(
     DATA_SETS,
     "--data_dir",
-    type=os.path.expanduser,
+    type=arguments.path,
     metavar="DIR",
     help="where tfds: data sets lie (default: where TFDS keeps its own)",
   )
@@ -61,7 +61,7 @@ def add_flags(parser: Parser, what: str, *, required: bool = False, check: bool 
       action="store_true",
       help="first look at every image that is streamed",
     )
-  parser.conclusions.append(_complete_spec)
+  parser.conclusions += [_check_data_dir, _complete_spec]
   parser.appendices.append(f"Data sets:\n{describe_specs()}")
 
 
@@ -88,6 +88,13 @@ def required_dataset(args: argparse.Namespace) -> Dataset:
   dataset = asked_dataset(args)
   assert dataset is not None
   return dataset
+
+
+def _check_data_dir(args: argparse.Namespace) -> None:
+  """Makes sure that the flag is not passed over."""
+  specs = filter(None, (args.dataset, getattr(args, "order", None)))
+  if args.data_dir is not None and not any(map(is_in_data_dir, specs)):
+    raise UsageError("--data_dir: nothing but tfds: data sets lies there; leave it out")
 
 
 def _complete_spec(args: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 from types import TracebackType
 
@@ -34,7 +35,8 @@ class Job(beam.Pipeline):
     if options.view_as(StandardOptions).no_wait_until_finish:
       raise UsageError("--no_wait_until_finish: the command waits for its job, to finish its work")
     try:
-      with scratch.temporary_files_until_exit():  # of which Beam forgets one if it is killed
+      # Beam makes a directory, which a process that is killed leaves behind.
+      with scratch.temporary_files_until_exit() as self._scratch:
         super().__init__(runner_of_processes(options), options)
     except ValueError as error:
       raise UsageError(" ".join(str(error).split())) from error
@@ -66,6 +68,9 @@ class Job(beam.Pipeline):
       if self.may_still_run:
         print(self._how_to_follow(), file=sys.stderr)
       raise
+    finally:
+      if not self.may_still_run:
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
   @property
   def template(self) -> str | None:
@@ -84,7 +89,7 @@ class Job(beam.Pipeline):
     except Exception:  # of whatever type the engine's client raises if it has lost the engine
       return True
 
-  def _temporary_files(self) -> contextlib.AbstractContextManager[None]:
+  def _temporary_files(self) -> contextlib.AbstractContextManager[object]:
     """Beam forgets what it makes to be staged."""
     here = is_in_process(self.options)
     return contextlib.nullcontext() if here else scratch.temporary_files_until_exit()

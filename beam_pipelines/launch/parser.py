@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import difflib
 import io
+import itertools
 import re
 import shutil
 import sys
@@ -147,12 +148,20 @@ class Parser(argparse.ArgumentParser):
       UsageError: an argument is wrong, or a flag is neither ours nor Beam's.
     """
     arguments, rest = self.parse_known_args(argv)
+    self._refuse_empty(arguments)
     for conclude in self.conclusions:
       conclude(arguments)
     with _refusals_as_errors(self):
       options = beam_options(rest)
     self._refuse_unknown(options, rest)
     return arguments, options
+
+  def _refuse_empty(self, arguments: argparse.Namespace) -> None:
+    """Refuses values like those that a shell makes of a variable which is not set."""
+    for action in itertools.chain.from_iterable(self.flags.values()):
+      if getattr(arguments, action.dest, None) == "":
+        name = (action.option_strings or [action.dest])[0]
+        self.error(f"argument {name}: it is empty: give a value, or leave it out")
 
   def _refuse_unknown(self, options: PipelineOptions, flags: Sequence[str]) -> None:
     """Refuses flags that are nobody's; runners but for two may have some that only they know."""
