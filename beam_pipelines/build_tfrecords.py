@@ -39,6 +39,7 @@ def run(argv: Sequence[str]) -> int:
   infos = files.list_files(args.images)
   tree, index = _find_examples(args, [info.name for info in infos])
   shards = _choose_shards(args, len(tree.paths), sum(info.size for info in infos))
+  texts = _texts(args.synsets, tree.folders)
   plan = (
     f"{len(tree.paths):,} images of {args.images} in {len(tree.folders):,} classes into "
     f"{shards:,} files {args.output}/{args.split}-*"
@@ -47,7 +48,6 @@ def run(argv: Sequence[str]) -> int:
     print_plan(f"would write {plan}", options, None)
     return 0
   print(f"writing {plan}")
-  texts = _texts(args.synsets, tree.folders)
   token = unfinished.begin(args.output, args.split)
   task = ShardTask(
     args.images,

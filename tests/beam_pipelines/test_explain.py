@@ -110,7 +110,7 @@ def test_a_picture_shows_them(directory, tmp_path, capsys):
   ("flags", "message"),
   [
     (["--test_example=11"], "holds scores of 11 test examples, and none of 11"),
-    (["--train_example=-1"], "holds scores of 37 train examples, and none of -1"),
+    (["--train_example=-1"], "holds scores of 37 training examples, and none of -1"),
     ([], "one of the arguments --test_example --train_example is required"),
     (["--test_example=1", "--train_example=1"], "not allowed with argument"),
     (["--test_example=1", "--count=0"], "--count=0: at least one example is shown"),

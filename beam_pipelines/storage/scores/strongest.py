@@ -55,7 +55,8 @@ def strongest_pairs(
   size = getattr(scores.manifest.examples, side)
   if not 0 <= example < size:
     raise UsageError(
-      f"{scores.path} holds scores of {size:,} {side} examples, and none of {example}"
+      f"{scores.path} holds scores of {size:,} {'training' if side == TRAIN else side} examples, "
+      f"and none of {example}"
     )
   if scores.manifest.parts_of(DENSE):
     return _of_all(scores, subset_ratio, side, example, count)
