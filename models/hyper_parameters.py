@@ -11,6 +11,9 @@ from models.registry import ModelError
 SCHEDULES = ("constant", "linear", "cosine")
 
 
+_MOST = 2**31 - 1  # as graphs count
+
+
 @dataclasses.dataclass(frozen=True)
 class HyperParameters:
   """Hyper-parameters of momentum SGD; the defaults are those of the MNIST demonstration.
@@ -50,8 +53,8 @@ class HyperParameters:
   precision: str = "float32"
 
   def __post_init__(self) -> None:
-    self._require("epochs", self.epochs >= 1, "at least 1")
-    self._require("batch_size", self.batch_size >= 1, "at least 1")
+    self._require("epochs", 1 <= self.epochs <= _MOST, f"in 1…{_MOST}")
+    self._require("batch_size", 1 <= self.batch_size <= _MOST, f"in 1…{_MOST}")
     self._require("learning_rate", 0 < self.learning_rate < math.inf, "positive and finite")
     self._require("schedule", self.schedule in SCHEDULES, "one of " + ", ".join(SCHEDULES))
     self._require("momentum", 0 <= self.momentum < 1, "at least 0 and below 1")

@@ -39,6 +39,9 @@ _DEFAULT_PRECISION = "float32"
 _UNKNOWN_MEMORY = 4 * 10**9
 
 
+_MOST_IMAGES = 2**31 - 1  # as graphs count
+
+
 def add_flags(parser: Parser, *, model_required: bool = False) -> None:
   """Adds the flags that say how checkpoints are evaluated."""
   add_model(parser, "architecture of the checkpoints", required=model_required)
@@ -95,7 +98,7 @@ def refuse_flags(args: argparse.Namespace) -> None:
   Raises:
     UsageError: one does.
   """
-  for name in ("model", "gpu", "checkpoint"):
+  for name in ("model", "gpu", "checkpoint", "batch_size", "resident"):
     if getattr(args, name) is not None:
       raise UsageError(
         f"--{name} needs --source=checkpoints: recorded outcomes are read as they are"
@@ -136,8 +139,8 @@ def asked_evaluation(
   """
   if dataset is None or args.model is None:
     raise UsageError("evaluating checkpoints needs --dataset and --model")
-  if args.batch_size is not None and args.batch_size < 1:
-    raise UsageError(f"--batch_size={args.batch_size}: at least one image is in a batch")
+  if args.batch_size is not None and not 1 <= args.batch_size <= _MOST_IMAGES:
+    raise UsageError(f"--batch_size={args.batch_size}: 1 to {_MOST_IMAGES} images are in a batch")
   describe_weights(args.model, dataset)
   from beam_pipelines.transforms.evaluate_checkpoints import Evaluation
 

@@ -22,8 +22,8 @@ def test_schedules(schedule, expected):
 @pytest.mark.parametrize(
   ("arguments", "message"),
   [
-    ({"epochs": 0}, "epochs is 0: it must be at least 1"),
-    ({"batch_size": 0}, "batch_size is 0: it must be at least 1"),
+    ({"epochs": 0}, "epochs is 0: it must be in 1…2147483647"),
+    ({"batch_size": 0}, "batch_size is 0: it must be in 1…2147483647"),
     ({"learning_rate": 0.0}, "learning_rate is 0.0: it must be positive and finite"),
     ({"learning_rate": float("nan")}, "learning_rate is nan: it must be positive and finite"),
     ({"schedule": "step"}, "schedule is 'step': it must be one of constant, linear, cosine"),
