@@ -85,6 +85,7 @@ def execute(command: str, run: Run, argv: Sequence[str] | None = None) -> int:
   """
   arguments = list(sys.argv[1:] if argv is None else argv)
   verbose = "--verbose" in arguments
+  _open_closed_outputs()
   interrupted = threading.Event()
   with quiet(verbose=verbose), _watching_interrupts(interrupted):
     try:
@@ -102,6 +103,12 @@ def execute(command: str, run: Run, argv: Sequence[str] | None = None) -> int:
     word = terminal.paint("interrupted:", terminal.ODD, sys.stderr)
     print(f"{terminal.line_start(sys.stderr)}heldout {command}: {word} {safe}", file=sys.stderr)
     return INTERRUPTED
+
+
+def _open_closed_outputs() -> None:
+  """Lets a command run whose caller has closed its outputs: then nobody sees what it says."""
+  sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+  sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
 
 
 def execute_module(command: str, run: Run) -> NoReturn:
@@ -193,6 +200,8 @@ def describe_file_error(error: OSError) -> str:
   """Says in one line which file or bucket cannot be used, why, and what to do."""
   if isinstance(error, FileNotFoundError) and error.filename:
     return f"{error.filename}: there is no such file or bucket"
+  if isinstance(error, BrokenPipeError) and not error.filename:
+    return "whoever read its output has closed it: some of what there was to say is lost"
   if error.filename and error.strerror:
     advice = _ADVICE.get(error.errno or 0, "check the path and your access to it")
     return f"{error.filename}: {error.strerror.lower()}; {advice}"

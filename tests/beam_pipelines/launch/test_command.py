@@ -93,6 +93,28 @@ def test_unexpected_errors_keep_their_traceback_for_whoever_asks(capsys):
   assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_outputs_that_are_closed_are_no_error(monkeypatch, name):
+  monkeypatch.setattr(f"sys.{name}", None)
+  assert command.execute("inspect", lambda argv: print("found") or 0, []) == 0
+
+  def fail(argv):
+    raise UsageError("wrong")
+
+  assert command.execute("inspect", fail, []) == 2
+
+
+def test_an_output_that_is_closed_meanwhile_is_said(capsys):
+  def run(argv):
+    raise BrokenPipeError(32, "Broken pipe")
+
+  assert command.execute("compare", run, []) == 2
+  assert capsys.readouterr().err == (
+    "heldout compare: error: whoever read its output has closed it: some of what there was to say "
+    "is lost\n"
+  )
+
+
 def test_an_interrupt_in_a_callback_from_c_is_not_lost(capsys):
   """There Python prints a traceback, and goes on, as while Numba compiles."""
   interrupt = ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGINT))
