@@ -65,6 +65,8 @@ def _meant_ratio(name: str) -> str:
   numbers = re.findall(r"\d*\.?\d+", name, re.ASCII)
   if len(numbers) != 1:
     return ""
+  if name.lower().startswith("run"):
+    return f": runs lie in a directory of their ratio, such as 0.7/{int(float(numbers[0]))}"
   number = float(numbers[0])
   if number == 1:
     return ": a run that saw all examples tells nothing of what it would be without them"

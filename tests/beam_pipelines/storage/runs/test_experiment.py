@@ -61,6 +61,11 @@ def test_other_files_are_left_alone(tmp_path):
     ("70/1", "'70' is not a subset ratio in (0, 1): name the directory 0.7"),
     ("5%/1", "'5%' is not a subset ratio in (0, 1): name the directory 0.05"),
     ("ratio_0.7/1", "'ratio_0.7' is not a subset ratio in (0, 1): name the directory 0.7"),
+    (
+      "run_7/1",
+      "'run_7' is not a subset ratio in (0, 1): "
+      "runs lie in a directory of their ratio, such as 0.7/7",
+    ),
     ("0.7_1/1", "'0.7_1' is not a subset ratio in (0, 1)"),
     (" 0.7/1", "' 0.7' is not a subset ratio in (0, 1): name the directory 0.7"),
     ("٠.٧/1", "'٠.٧' is not a subset ratio in (0, 1)"),
