@@ -98,8 +98,9 @@ def refuse_flags(args: argparse.Namespace) -> None:
   Raises:
     UsageError: one does.
   """
-  for name in ("model", "gpu", "checkpoint", "batch_size", "resident"):
-    if getattr(args, name) is not None:
+  defaults = {"precision": _DEFAULT_PRECISION, "xla": False}
+  for name in ("model", "gpu", "checkpoint", "batch_size", "resident", *defaults):
+    if getattr(args, name) != defaults.get(name):
       raise UsageError(
         f"--{name} needs --source=checkpoints: recorded outcomes are read as they are"
       )

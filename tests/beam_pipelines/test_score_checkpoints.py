@@ -183,6 +183,8 @@ def test_only_new_runs_are_evaluated_when_appending(scored, tmp_path):
     ),
     (["--model=mlp"], "--model needs --source=checkpoints"),
     (["--checkpoint=0"], "--checkpoint needs --source=checkpoints"),
+    (["--precision=bfloat16"], "--precision needs --source=checkpoints"),
+    (["--xla"], "--xla needs --source=checkpoints"),
     (["--source=memory"], "argument --source: invalid choice: 'memory'"),
   ],
 )
