@@ -253,7 +253,7 @@ def test_nothing_to_compare_with_is_an_error(experiment, capsys):
     (["--experiment=/nowhere"], "/nowhere holds no runs"),
     (["--dataset=digts"], "unknown data set 'digts'"),
     (["--model=vgg"], "--model=vgg: unknown model 'vgg': choose one of"),
-    (["--batch_size=0"], "--batch_size=0: at least one image"),
+    (["--batch_size=0"], "--batch_size=0: 1 to 2147483647 images are in a batch"),
     (["--precision=int8"], "argument --precision: 'int8' is none of float32, bfloat16"),
     (["--checkpoint=last"], "'last' is no checkpoint: write latest, or an epoch"),
     (["--tolerance=few"], "'few' is no share: write one such as 0.1% or 0.001"),

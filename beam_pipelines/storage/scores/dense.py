@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, MutableMapping
+from contextlib import suppress
 
 import numpy as np
 import zarr
@@ -15,7 +16,7 @@ import zstandard
 from zarr.abc.buffer import Buffer
 from zarr.buffer import cpu
 from zarr.codecs import BytesCodec, ZstdCodec
-from zarr.errors import ArrayNotFoundError, GroupNotFoundError
+from zarr.errors import ArrayNotFoundError, ContainsGroupError, GroupNotFoundError
 from zarr.storage import MemoryStore
 
 import files
@@ -117,7 +118,8 @@ def create_dense(
     The files that describe group and matrix.
   """
   store = _store(_Files(group))
-  zarr.open_group(store, mode="a")
+  with suppress(ContainsGroupError):  # another worker, of another ratio, was first
+    zarr.open_group(store, mode="a")
   zarr.create_array(
     store,
     name=array_name(subset_ratio),

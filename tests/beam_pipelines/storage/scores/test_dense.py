@@ -59,3 +59,21 @@ def test_without_test_examples_there_is_nothing_to_write(tmp_path):
   group = str(tmp_path / DENSE)
   assert len(create_dense(group, 0.7, (5, 0), 2)) == 2
   assert write_rows(group, 0.7, 0, np.empty((2, 0), np.float32)) == []
+
+
+def test_workers_that_find_no_group_at_once_make_one(tmp_path, monkeypatch):
+  group = str(tmp_path / DENSE)
+  others = create_dense(group, 0.3, (5, 3), 2)
+
+  def read_before_the_other_wrote(path):
+    monkeypatch.undo()
+    raise FileNotFoundError(path)
+
+  monkeypatch.setattr(files, "read_bytes", read_before_the_other_wrote)
+  ours = create_dense(group, 0.7, (5, 3), 2)
+  assert ours[0] == others[0]
+  assert {path.name for path in (tmp_path / DENSE).iterdir()} == {
+    "ratio-0.3",
+    "ratio-0.7",
+    "zarr.json",
+  }
