@@ -59,8 +59,9 @@ $(EMULATOR_READY): requirements-bqemulator.txt
 	  "from duckdb_extensions import import_extension as add; add('avro'); add('spatial')"
 	touch $@
 
+# In the order of their files: those of the pipelines take longest, and would come last by number.
 test: $(READY) $(EMULATOR_READY) ## run all tests
-	$(BIN)/pytest --numprocesses=auto --dist=loadfile --ignore=tests/engines
+	$(BIN)/pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder --ignore=tests/engines
 
 flink: $(DISTRIBUTION) ## get Beam's job server for Flink, with Maven, and Flink
 
