@@ -75,8 +75,8 @@ class Architecture:
     """
     with contained():
       logits = module(images, is_training=is_training)
-    expected = tf.TensorSpec((images.shape[0], self.num_classes), getattr(logits, "dtype", None))
-    self._check_logits(logits, expected)
+    dtype = logits.dtype if tf.is_tensor(logits) else tf.float32  # which follows from the images'
+    self._check_logits(logits, tf.TensorSpec((images.shape[0], self.num_classes), dtype))
     return tf.cast(logits, tf.float32)
 
   def _check_logits(self, logits: Any, expected: tf.TensorSpec) -> None:

@@ -121,6 +121,11 @@ class Later(Network):
     logits = super().__call__(images, is_training)
     return logits if images.shape[0] == 2 or is_training else logits[:, :1]
 
+class NamedLater(Network):
+  def __call__(self, images, is_training):
+    logits = super().__call__(images, is_training)
+    return {"logits": logits} if is_training else logits
+
 class NotANumber(Network):
   def __call__(self, images, is_training):
     return super().__call__(images, is_training) * (1.0 if is_training else float("nan"))
@@ -194,6 +199,7 @@ def test_a_network_that_is_none_is_one_line(tmp_path, name, message, capsys):
   ("name", "message"),
   [
     ("nets:Second", "makes float32 of shape (None, 9) of a batch of images: it must make logits"),
+    ("nets:NamedLater", "makes a dict of a batch of images: it must make logits, float32 of shape"),
     ("nets:Later", "makes float32 of shape (1797, 1) of 1797 images: it must make logits, float"),
   ],
 )  # fmt: skip
