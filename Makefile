@@ -59,7 +59,7 @@ $(EMULATOR_READY): requirements-bqemulator.txt
 	  "from duckdb_extensions import import_extension as add; add('avro'); add('spatial')"
 	touch $@
 
-# In the order of their files: those of the pipelines take longest, and would come last by number.
+# In the order of their files: those with the fewest tests, which take longest, must not come last.
 test: $(READY) $(EMULATOR_READY) ## run all tests
 	$(BIN)/pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder --ignore=tests/engines
 
