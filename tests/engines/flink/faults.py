@@ -15,6 +15,7 @@ TRAINING = "Train chunk"
 EVALUATING = "{Read outcomes"
 COMBINING = "{Stack training rows"
 
+_SECONDS_TO_START = 30.0
 _CHANNELS = 4  # of a worker: control, logging, state and, once it is at work, data
 
 
@@ -50,7 +51,8 @@ def kill_workers_during(cluster, process, stage, needed=lambda: True):
   """Kills all workers of a cluster at a moment at which a stage of a job cannot do without them.
 
   They stand still while it is decided whether this is such a moment. None of them may have only
-  started: Flink waits three minutes for the data of one killed then.
+  started: Flink waits three minutes for the data of one killed then. So while the stage runs, those
+  at work go on standing still, and only those that start go on.
 
   Args:
     cluster: where the job runs.
@@ -58,13 +60,22 @@ def kill_workers_during(cluster, process, stage, needed=lambda: True):
     stage: as `stage_of` names it.
     needed: what must be true besides.
   """
+  hold_until = float("inf")
 
   def killed():
+    nonlocal hold_until
     workers = cluster.workers()
     _signal(workers, signal.SIGSTOP)
-    hit = bool(workers) and all(map(_is_at_work, workers)) and runs(cluster, stage) and needed()
-    _signal(workers, signal.SIGKILL if hit else signal.SIGCONT)
-    return hit
+    starting = [pid for pid in workers if not _is_at_work(pid)]
+    hit = bool(workers) and runs(cluster, stage) and needed()
+    if hit and not starting:
+      _signal(workers, signal.SIGKILL)
+      return True
+    if hit:
+      hold_until = min(hold_until, time.monotonic() + _SECONDS_TO_START)
+    held = hit and time.monotonic() < hold_until  # else one that starts waits for one that stands
+    _signal(starting if held else workers, signal.SIGCONT)
+    return False
 
   wait_until(killed, process)
 
